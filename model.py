@@ -1,0 +1,452 @@
+"""The network of the post: recurrent layers, the density of the next pen point, its loss, and drawing samples from it.
+
+Sources: D. Ha, "Handwriting Generation Demo in TensorFlow" (2015), for the network and the order of its outputs;
+A. Graves, "Generating Sequences With Recurrent Neural Networks" (arXiv 1308.0850), for the equations cited below.
+
+Axes: B batch, T time, M mixture components, H units in a layer. A hat marks what the network puts out before it is
+transformed. Everything here is in scaled units (pen units / data_scale) unless a docstring says otherwise.
+"""
+
+import contextlib
+import math
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+
+@contextlib.contextmanager
+def quiet_stderr():
+    """Keep what compiled code writes to standard error from the screen; Python's exceptions are not touched."""
+    with open(os.devnull, "wb") as nothing:
+        stderr = os.dup(2)
+        os.dup2(nothing.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+with quiet_stderr():  # TensorFlow tells of its build and of drivers that it did not find, and no setting stops it
+    import keras
+    import tensorflow as tf
+
+LAYERS = {"rnn": keras.layers.SimpleRNN, "gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
+LOG_SIGMA_MIN = -8.0  # a deviation of 0.0003 scaled units, a hundredth of the pen's resolution
+RHO_HAT_MAX = 8.0  # 1 - rho^2 stays above 4e-7
+CHUNK = 100  # points drawn by one call of the compiled sampling loop
+
+
+class Mixture(NamedTuple):
+    """The density of a point: M bivariate normals and a Bernoulli end of stroke (Graves, eq. 16)."""
+
+    pi: tf.Tensor  # [..., M] weights, they sum to 1
+    mu1: tf.Tensor  # [..., M] mean of dx
+    mu2: tf.Tensor  # [..., M] mean of dy
+    sigma1: tf.Tensor  # [..., M] standard deviation of dx
+    sigma2: tf.Tensor  # [..., M] standard deviation of dy
+    rho: tf.Tensor  # [..., M] correlation of dx and dy
+    eos: tf.Tensor  # [...] probability that the point ends a stroke
+
+
+class LSTMState(NamedTuple):
+    """What an lstm layer carries from one point to the next."""
+
+    h: tf.Tensor  # [B, H] output
+    c: tf.Tensor  # [B, H] memory cell
+
+
+class RNNState(NamedTuple):
+    """What an rnn or gru layer carries from one point to the next."""
+
+    h: tf.Tensor  # [B, H] output
+
+
+class LSTMWeights(NamedTuple):
+    """One lstm layer, gates in Keras' order i, f, g, o; D inputs."""
+
+    w: tf.Tensor  # [D + H, 4 H] kernel over recurrent kernel
+    b: tf.Tensor  # [4 H]
+    p: tf.Tensor | None  # [3, H] peepholes of i, f, o
+
+
+# ---------------------------------------------------------------------------------------------- the mixture density
+
+
+def split_outputs(z_hat):
+    """The parts of z_hat [..., 1 + 6 M] in the post's order: Z_0, then pi, mu1, mu2, sigma1, sigma2, rho [..., M].
+
+    Departure: log sigma and rho_hat are kept within bounds, since a density may otherwise grow without limit on a
+    single point. The gradient passes the bound unchanged, so that a component beyond it is not stuck there.
+    """
+    eos_hat, z_hat = z_hat[..., 0], z_hat[..., 1:]
+    pi_hat, mu1, mu2, sigma1_hat, sigma2_hat, rho_hat = tf.split(z_hat, 6, axis=-1)
+
+    def bound(value, low, high):
+        return value + tf.stop_gradient(tf.clip_by_value(value, low, high) - value)
+
+    sigma1_hat, sigma2_hat = (bound(s, LOG_SIGMA_MIN, 80.0) for s in (sigma1_hat, sigma2_hat))
+    return eos_hat, pi_hat, mu1, mu2, sigma1_hat, sigma2_hat, bound(rho_hat, -RHO_HAT_MAX, RHO_HAT_MAX)
+
+
+def mixture(z_hat):
+    """The Mixture that the outputs z_hat [..., 1 + 6 M] stand for (Graves, eq. 18 to 22; eos with the post's sign)."""
+    eos_hat, pi_hat, mu1, mu2, sigma1_hat, sigma2_hat, rho_hat = split_outputs(z_hat)
+    sigma1, sigma2 = tf.exp(sigma1_hat), tf.exp(sigma2_hat)
+    return Mixture(tf.nn.softmax(pi_hat), mu1, mu2, sigma1, sigma2, tf.tanh(rho_hat), tf.sigmoid(-eos_hat))
+
+
+def negative_log_likelihood(z_hat, target):
+    """Nats per point [...] of target [..., 3] under z_hat [..., 1 + 6 M] (Graves, eq. 26), in logarithms throughout.
+
+    With u_j = (x_j - mu_j) / sigma_j, eq. 24 and 25 give the logarithm of a component:
+    -1/2 ((u1 - rho u2)^2 / (1 - rho^2) + u2^2) - ln(2 pi sigma1 sigma2) - 1/2 ln(1 - rho^2).
+    """
+    eos_hat, pi_hat, mu1, mu2, sigma1_hat, sigma2_hat, rho_hat = split_outputs(z_hat)
+    dx, dy, eos = (target[..., k] for k in range(3))
+    u1 = (dx[..., None] - mu1) * tf.exp(-sigma1_hat)
+    u2 = (dy[..., None] - mu2) * tf.exp(-sigma2_hat)
+    # 1 - tanh(z)^2 in its own formula: in float32, tanh is 1 from about 9 on.
+    size = tf.abs(rho_hat)
+    log_1_rho2 = 2.0 * (math.log(2.0) - size - tf.math.log1p(tf.exp(-2.0 * size)))
+    quadratic = tf.square(u1 - tf.tanh(rho_hat) * u2) * tf.exp(-log_1_rho2) + tf.square(u2)
+    log_normal = -0.5 * (quadratic + log_1_rho2) - sigma1_hat - sigma2_hat - math.log(2.0 * math.pi)
+    log_density = tf.reduce_logsumexp(tf.nn.log_softmax(pi_hat) + log_normal, axis=-1)
+    return tf.nn.softplus((2.0 * eos - 1.0) * eos_hat) - log_density  # -ln eos, or -ln(1 - eos) where eos is 0
+
+
+def sample_point(z_hat, noise):
+    """A point [B, 3] drawn from z_hat [B, 1 + 6 M] with noise [B, 4]: two uniform numbers and two standard normals."""
+    m = mixture(z_hat)
+    below = tf.cast(tf.cumsum(m.pi, axis=-1)[:, :-1] < noise[:, :1], tf.int32)
+    chosen = tf.one_hot(tf.reduce_sum(below, axis=-1), m.pi.shape[-1])
+    mu1, mu2, sigma1, sigma2, rho = (tf.reduce_sum(chosen * value, axis=-1) for value in m[1:6])
+    n1, n2 = noise[:, 2], noise[:, 3]
+    dx = mu1 + sigma1 * n1
+    dy = mu2 + sigma2 * (rho * n1 + tf.sqrt(1.0 - tf.square(rho)) * n2)
+    return tf.stack([dx, dy, tf.cast(noise[:, 1] < m.eos, tf.float32)], axis=-1)
+
+
+# --------------------------------------------------------------------------------------------- one point in one layer
+
+
+def matmul(a, b):
+    """The product in the type of b (bfloat16 runs on units of their own in recent CPUs), the result in float32."""
+    return tf.cast(tf.matmul(tf.cast(a, b.dtype), b), tf.float32)
+
+
+def lstm_step(xh, weights, c):
+    """One point: xh [B, D + H] the input beside the last output, c [B, H] the cell (Graves, eq. 7 to 11).
+
+    i = sigmoid(z_i + p_i c), f = sigmoid(z_f + p_f c), g = tanh(z_g), c' = f c + i g, o = sigmoid(z_o + p_o c'),
+    h' = o tanh(c'), where z = xh w + b. Returns the new LSTMState and (i, f, g, o, tanh c') for the derivative.
+    """
+    i, f, g, o = tf.split(matmul(xh, weights.w) + weights.b, 4, axis=1)
+    if weights.p is not None:
+        i, f = i + weights.p[0] * c, f + weights.p[1] * c
+    i, f, g = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g)
+    c = f * c + i * g
+    if weights.p is not None:
+        o = o + weights.p[2] * c
+    o, tanh_c = tf.sigmoid(o), tf.tanh(c)
+    return LSTMState(o * tanh_c, c), (i, f, g, o, tanh_c)
+
+
+def lstm_step_backward(dh, dc, gates, c, weights):
+    """The derivative of lstm_step: from dh, dc of the new state to (dz [B, 4 H], dc of the cell before)."""
+    i, f, g, o, tanh_c = gates
+    sigmoid_grad, tanh_grad = tf.raw_ops.SigmoidGrad, tf.raw_ops.TanhGrad
+    do = sigmoid_grad(y=o, dy=dh * tanh_c)
+    dc = dc + tanh_grad(y=tanh_c, dy=dh * o)
+    if weights.p is not None:
+        dc = dc + do * weights.p[2]
+    di, df = sigmoid_grad(y=i, dy=dc * g), sigmoid_grad(y=f, dy=dc * c)
+    dg = tanh_grad(y=g, dy=dc * i)
+    dc = dc * f
+    if weights.p is not None:
+        dc = dc + di * weights.p[0] + df * weights.p[1]
+    return tf.concat([di, df, dg, do], axis=1), dc
+
+
+def gru_step(x, layer, h):
+    """One point in a Keras GRU layer: x [B, D], h [B, H] -> [B, H]."""
+    bias_x, bias_h = tf.unstack(layer.cell.bias.value)
+    xz, xr, xg = tf.split(tf.matmul(x, layer.cell.kernel.value) + bias_x, 3, axis=1)
+    hz, hr, hg = tf.split(tf.matmul(h, layer.cell.recurrent_kernel.value) + bias_h, 3, axis=1)
+    z, r = tf.sigmoid(xz + hz), tf.sigmoid(xr + hr)
+    return z * h + (1.0 - z) * tf.tanh(xg + r * hg)
+
+
+def rnn_step(x, layer, h):
+    """One point in a Keras SimpleRNN layer: x [B, D], h [B, H] -> [B, H]."""
+    cell = layer.cell
+    return tf.tanh(tf.matmul(x, cell.kernel.value) + tf.matmul(h, cell.recurrent_kernel.value) + cell.bias.value)
+
+
+# ---------------------------------------------------------------------------- a whole sequence, derivative by hand
+
+
+def lstm_sequence(x, masks, states, layers, product_type=tf.float32):
+    """All lstm layers over a whole sequence as one loop over time, with its derivative written by hand.
+
+    x [T, B, D] input; masks: a dropout mask [T, B, H] for the output of each layer but the last, or an empty list;
+    states: a list of LSTMState; layers: a list of LSTMWeights; product_type: the type of the factors of products.
+    Returns the last layer's output [T, B, H] and the list of final states, all float32.
+
+    Forward, at point t in each layer: xh = [m x, h] with m the mask, z = xh w + b, and lstm_step. Backward, from the
+    last point to the first: dz from lstm_step_backward, then d[m x, h] = dz w^T. What makes it fast on a CPU: input
+    and output share one product; the gradient of a weight is not added up inside the loop, since dw, the sum over t
+    of xh^T dz, is one large product of all xh [T B, D + H] and all dz [T B, 4 H] after it; and the loop keeps
+    references to the tensors that the derivative needs (TensorArray) instead of copying them.
+    """
+    num_layers, num_steps, inputs, units = len(layers), tf.shape(x)[0], x.shape[2], states[0].h.shape[1]
+    peephole = layers[0].p is not None
+    layers = [tuple(value for value in weights if value is not None) for weights in layers]
+    structure = (x, list(masks), list(states), layers)
+
+    def array(size=units, dtype=tf.float32):
+        return tf.TensorArray(dtype, num_steps, element_shape=[x.shape[1], size], clear_after_read=False)
+
+    @tf.custom_gradient
+    def run(*tensors):
+        x, masks, states, layers = tf.nest.pack_sequence_as(structure, tensors)
+        layers = [LSTMWeights(tf.cast(w, product_type), b, *(p or [None])) for w, b, *p in layers]
+        keeps = [array().unstack(mask) for mask in masks]
+        xs = array(inputs).unstack(x)
+
+        def step(t, states, out, saved):
+            states, saved, below = list(states), list(saved), xs.read(t)
+            for k, weights in enumerate(layers):
+                xh, c = tf.cast(tf.concat([below, states[k].h], axis=1), product_type), states[k].c
+                states[k], gates = lstm_step(xh, weights, c)
+                saved[k] = [a.write(t, value) for a, value in zip(saved[k], (xh, c, *gates), strict=True)]
+                below = states[k].h * keeps[k].read(t) if k < len(keeps) else states[k].h
+            return t + 1, states, out.write(t, states[-1].h), saved
+
+        saved = [[array(size + units, product_type), *(array() for _ in range(6))]
+                 for size in [inputs] + [units] * (num_layers - 1)]
+        _, finals, out, saved = tf.while_loop(lambda t, *_: t < num_steps, step, (0, states, array(), saved),
+                                              maximum_iterations=num_steps)
+
+        def backward(d_out, *d_finals):
+            d_outs = array().unstack(d_out)
+            # [k]: from dz of layer k to its xh; the lowest layer's input waits until after the loop.
+            w_turned = [tf.transpose(weights.w[0 if k else inputs:]) for k, weights in enumerate(layers)]
+
+            def step_back(k, d_states, dzs):
+                t, d_states, dzs = num_steps - 1 - k, list(d_states), list(dzs)
+                d_above = d_outs.read(t)
+                for n in reversed(range(num_layers)):
+                    _, c, *gates = (a.read(t) for a in saved[n])
+                    dz, dc = lstm_step_backward(d_states[n].h + d_above, d_states[n].c, gates, c, layers[n])
+                    dz = tf.cast(dz, product_type)
+                    dzs[n] = dzs[n].write(t, dz)
+                    dh = matmul(dz, w_turned[n])
+                    if n:
+                        d_above, dh = tf.split(dh, 2, axis=1)
+                        d_above = d_above * keeps[n - 1].read(t) if keeps else d_above
+                    d_states[n] = LSTMState(dh, dc)
+                return k + 1, d_states, dzs
+
+            dzs = [array(4 * units, product_type) for _ in layers]
+            d_finals = tf.nest.pack_sequence_as(list(states), d_finals)
+            _, d_states, dzs = tf.while_loop(lambda k, *_: k < num_steps, step_back, (0, d_finals, dzs),
+                                             maximum_iterations=num_steps)
+            dzs = [array.concat() for array in dzs]
+            d_layers = []
+            for (xh, c, *_), dz, final in zip(saved, dzs, finals, strict=True):
+                ones = tf.ones([1, tf.shape(dz)[0]], product_type)
+                d_layers.append([matmul(tf.transpose(xh.concat()), dz), matmul(ones, dz)[0]])
+                if peephole:
+                    di, df, _, do = tf.split(tf.cast(dz, tf.float32), 4, axis=1)
+                    before = c.concat()
+                    after = tf.concat([before[tf.shape(final.c)[0]:], final.c], axis=0)
+                    pairs = ((di, before), (df, before), (do, after))
+                    d_layers[-1].append(tf.stack([tf.reduce_sum(d * c, axis=0) for d, c in pairs]))
+            d_x = tf.reshape(matmul(dzs[0], tf.transpose(layers[0].w[:inputs])), tf.shape(x))
+            return [d_x, *([None] * len(masks)), *tf.nest.flatten((d_states, d_layers))]
+
+        return (out.stack(), *tf.nest.flatten(finals)), backward
+
+    out, *finals = run(*tf.nest.flatten(structure))
+    return out, tf.nest.pack_sequence_as(list(states), finals)
+
+
+# ---------------------------------------------------------------------------------------------------------- the model
+
+
+def cpu_has_bfloat16():
+    """Whether this CPU multiplies matrices of bfloat16 in units of their own (Linux tells; elsewhere: no)."""
+    try:
+        return bool({"avx512_bf16", "amx_bf16"} & set(Path("/proc/cpuinfo").read_text().split()))
+    except OSError:
+        return False
+
+
+class Model(tf.Module):
+    """The network: `num_layers` recurrent layers of `rnn_size` units, dropout on each one's output, 1 + 6 M outputs.
+
+    args: the flags of train.py (or config.json) as attributes: model, rnn_size, num_layers, num_mixture, keep_prob,
+    data_scale, and, where given, peephole, seed, precision. infer: never drop out. Weights lie in Keras layers
+    (`layers`, `output`), peepholes [3, H] (of i, f, o) in `peepholes`. Raises ValueError for an unknown kind of layer.
+    """
+
+    def __init__(self, args, infer=False):
+        super().__init__(name="model")
+        if args.model not in LAYERS:
+            raise ValueError(f"model is {args.model!r}; allowed are {', '.join(LAYERS)}")
+        self.kind, self.units, self.num_mixture = args.model, args.rnn_size, args.num_mixture
+        self.data_scale, self.keep_prob = args.data_scale, 1.0 if infer else args.keep_prob
+        seed = getattr(args, "seed", None)
+        seeds = iter(np.random.SeedSequence(seed).generate_state(2 * args.num_layers + 2).tolist())
+        sizes = [3] + [self.units] * (args.num_layers - 1)
+        self.layers = []
+        for size in sizes:
+            layer = LAYERS[self.kind](
+                self.units,
+                return_sequences=True,
+                return_state=True,
+                kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
+                recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
+            )
+            layer.build((None, None, size))
+            self.layers.append(layer)
+        initializer = keras.initializers.GlorotUniform(next(seeds))
+        self.output = keras.layers.Dense(1 + 6 * self.num_mixture, kernel_initializer=initializer)
+        self.output.build((None, self.units))
+        has_peephole = self.kind == "lstm" and getattr(args, "peephole", False)
+        self.peepholes = [tf.Variable(tf.zeros([3, self.units]), name="peephole") for _ in sizes if has_peephole]
+        self.generator = tf.random.Generator.from_seed(next(seeds))  # of the dropout masks
+        self.on_gpu = bool(tf.config.list_logical_devices("GPU"))
+        precision = getattr(args, "precision", "float32")
+        self.compiled_nll = tf.function(negative_log_likelihood, autograph=False, jit_compile=True)
+        fast = precision == "bfloat16" or (precision == "auto" and not self.on_gpu and cpu_has_bfloat16())
+        self.product_type = tf.bfloat16 if fast else tf.float32
+
+    @property
+    def trainable_variables(self):
+        """All weights, layer by layer from the input up, then the output's kernel and bias, then peepholes."""
+        owned = [v.value for layer in [*self.layers, self.output] for v in layer.trainable_variables]
+        return owned + list(self.peepholes)
+
+    def shapes(self):
+        """The shapes of all that a checkpoint of this model holds: the weights and the generator's state."""
+        return [v.shape.as_list() for v in [*self.trainable_variables, self.generator.state]]
+
+    def initial_state(self, batch_size):
+        """The zero state: a list with one LSTMState or RNNState per layer, [B, H] each."""
+        zero = tf.zeros([batch_size, self.units])
+        return [LSTMState(zero, zero) if self.kind == "lstm" else RNNState(zero) for _ in self.layers]
+
+    def lstm_weights(self):
+        """The lstm layers' weights as a list of LSTMWeights, float32."""
+        peepholes = [p.value() for p in self.peepholes] or [None] * len(self.layers)
+        cells = [layer.cell for layer in self.layers]
+        return [
+            LSTMWeights(tf.concat([cell.kernel.value, cell.recurrent_kernel.value], 0), cell.bias.value.value(), p)
+            for cell, p in zip(cells, peepholes, strict=True)
+        ]
+
+    def dropout_masks(self, num_steps, batch_size):
+        """One mask [T, B, H] per layer: 1 / keep_prob with probability keep_prob, else 0; empty if nothing drops."""
+        if self.keep_prob >= 1.0:
+            return []
+        draws = self.generator.uniform([len(self.layers), num_steps, batch_size, self.units])
+        return tf.unstack(tf.where(draws < self.keep_prob, 1.0 / self.keep_prob, 0.0))
+
+    def step(self, x, states, weights=None):
+        """One point through all layers, no dropout: x [B, 3], states -> last layer's output [B, H], new states.
+
+        weights: what lstm_weights() returns, where a loop around this call has them at hand already.
+        """
+        new = []
+        weights = weights or (self.lstm_weights() if self.kind == "lstm" else self.layers)
+        for layer, state in zip(weights, states, strict=True):
+            if self.kind == "lstm":
+                new.append(lstm_step(tf.concat([x, state.h], axis=1), layer, state.c)[0])
+            else:
+                new.append(RNNState((gru_step if self.kind == "gru" else rnn_step)(x, layer, state.h)))
+            x = new[-1].h
+        return x, new
+
+    def __call__(self, x, states=None, training=False):
+        """Outputs z_hat [B, T, 1 + 6 M] and final states for the points x [B, T, 3], from `states` or from zero.
+
+        training: drop out, and use the loop whose derivative is written by hand (lstm on a CPU; `precision` bfloat16
+        holds for its products alone). On a GPU the Keras layers run, since they pick cuDNN; peepholes run anywhere.
+        """
+        states = self.initial_state(tf.shape(x)[0]) if states is None else states
+        masks = self.dropout_masks(tf.shape(x)[1], tf.shape(x)[0]) if training else []
+        if self.peepholes or (self.kind == "lstm" and training and not self.on_gpu):
+            product_type = self.product_type if training else tf.float32
+            time_major = tf.transpose(x, [1, 0, 2])
+            h, states = lstm_sequence(time_major, masks[:-1], states, self.lstm_weights(), product_type)
+            h = tf.transpose(h * masks[-1] if masks else h, [1, 0, 2])
+        else:
+            h, before, states = x, states, []
+            for k, layer in enumerate(self.layers):
+                h, *state = layer(h, initial_state=list(before[k]))
+                states.append(type(before[k])(*state))
+                h = h * tf.transpose(masks[k], [1, 0, 2]) if masks else h
+        return self.output(h), states
+
+    def loss(self, x, y, training=False):
+        """The mean nats per point (scaled units) of y [B, T, 3], each row one point ahead of x [B, T, 3]."""
+        # Compiled in training, where all minibatches have one shape; each further shape would cost a compilation.
+        nll = self.compiled_nll if training else negative_log_likelihood
+        return tf.reduce_mean(nll(self(x, training=training)[0], y))
+
+    # ------------------------------------------------------------------------------------------------------ drawing
+
+    @tf.function(autograph=False, jit_compile=True)
+    def draw_chunk(self, point, states, noise):
+        """CHUNK points after `point` [B, 3] from `states` with noise [CHUNK, B, 4], compiled as one loop.
+
+        Returns points [CHUNK, B, 3], z_hat [CHUNK, B, 1 + 6 M] that each was drawn from, the last point and states.
+        """
+        weights = self.lstm_weights() if self.kind == "lstm" else self.layers
+        kernel, bias = (v.value.value() for v in (self.output.kernel, self.output.bias))
+        steps = noise.shape[0]
+
+        def step(t, point, states, points, z_hats):
+            h, states = self.step(point, states, weights)
+            z_hat = tf.matmul(h, kernel) + bias
+            point = sample_point(z_hat, noise[t])
+            return t + 1, point, states, points.write(t, point), z_hats.write(t, z_hat)
+
+        shapes = ([noise.shape[1], size] for size in (3, bias.shape[0]))
+        points, z_hats = (tf.TensorArray(tf.float32, steps, element_shape=shape) for shape in shapes)
+        _, point, states, points, z_hats = tf.while_loop(
+            lambda t, *_: t < steps, step, (0, point, states, points, z_hats), maximum_iterations=steps
+        )
+        return points.stack(), z_hats.stack(), point, states
+
+    def sample_batch(self, sess, num, batch_size):
+        """Draw `batch_size` samples of `num` points at once, from the zero state and the point (0, 0, 1).
+
+        sess: the source of randomness, a tf.random.Generator. Returns float32 strokes [B, num, 3] and their Mixture,
+        [B, num, M] and eos [B, num], NumPy arrays in pen units. A longer sample begins with the shorter one.
+        """
+        point, states = tf.tile([[0.0, 0.0, 1.0]], [batch_size, 1]), self.initial_state(batch_size)
+        chunks = []
+        for _ in range(-(-num // CHUNK)):
+            noise = [sess.uniform([CHUNK, batch_size, 2]), sess.normal([CHUNK, batch_size, 2])]
+            points, z_hats, point, states = self.draw_chunk(point, states, tf.concat(noise, axis=2))
+            chunks.append((points, z_hats))
+        points, z_hats = (tf.transpose(tf.concat(part, axis=0)[:num], [1, 0, 2]) for part in zip(*chunks, strict=True))
+        m = mixture(z_hats)
+        scaled = {name: getattr(m, name) * self.data_scale for name in ("mu1", "mu2", "sigma1", "sigma2")}
+        params = Mixture(*(np.asarray(value) for value in m._replace(**scaled)))
+        return points.numpy() * np.array([self.data_scale, self.data_scale, 1.0], np.float32), params
+
+    def sample(self, sess, num=1200):
+        """Draw `num` points: [strokes, params], strokes float32 [num, 3] and the Mixture of every point, in pen units.
+
+        sess: the source of randomness, a tf.random.Generator; the same seed gives the same strokes.
+        """
+        strokes, params = self.sample_batch(sess, num, 1)
+        return [strokes[0], Mixture(*(value[0] for value in params))]

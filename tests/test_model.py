@@ -1,0 +1,414 @@
+"""model.py: the network against reference numbers, Keras and NumPy; its density; its samples."""
+
+import math
+from argparse import Namespace
+from pathlib import Path
+
+import model as model_module
+from model import (
+    CHUNK,
+    LSTMState,
+    Model,
+    lstm_sequence,
+    lstm_step,
+    mixture,
+    negative_log_likelihood,
+    sample_point,
+)
+from train import make_train_step
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+REFERENCE = Path(__file__).parent / "reference" / "forward_lstm.npz"
+
+
+def make_args(**changes):
+    network = {"model": "lstm", "rnn_size": 8, "num_layers": 2, "num_mixture": 3, "peephole": False, "keep_prob": 1.0}
+    return Namespace(**{**network, "data_scale": 20.0, "seed": 1, "precision": "float32", **changes})
+
+
+def make_points(batch=2, steps=12, seed=0):
+    rng = np.random.default_rng(seed)
+    points = rng.normal(size=(batch, steps, 3)).astype(np.float32)
+    points[..., 2] = points[..., 2] > 1
+    return points
+
+
+def relative_error(ours, theirs):
+    ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+    return np.abs(ours - theirs).max() / np.abs(theirs).max()
+
+
+# ------------------------------------------------------------------------------- the numbers of the 2015 program
+
+
+def reference_weights(reference, group):
+    """That program's tensors in our order and convention; where they are gradients, nothing is added to the bias."""
+
+    def gates(array):  # i, j, f, o -> i, f, j, o
+        i, j, f, o = np.split(array, 4, axis=-1)
+        return np.concatenate([i, f, j, o], axis=-1)
+
+    weights = []
+    for layer, inputs in enumerate((3, 8)):
+        name = f"{group}/rnnlm/multi_rnn_cell/cell_{layer}/basic_lstm_cell/"
+        kernel, bias = gates(reference[name + "kernel"]), gates(reference[name + "bias"])
+        if group != "grad":
+            bias[8:16] += 1.0  # its forget bias stands outside the weights
+        weights += [kernel[:inputs], kernel[inputs:], bias]
+    for name in ("output_w", "output_b"):
+        array = reference[f"{group}/rnnlm/{name}"].copy()
+        array[..., 0] *= -1.0  # its eos is sigmoid(Z_0)
+        weights.append(array)
+    return weights
+
+
+@pytest.fixture(scope="module")
+def reference():
+    with np.load(REFERENCE) as file:
+        return dict(file)
+
+
+def reference_model(reference):
+    model = Model(make_args())
+    for variable, value in zip(model.trainable_variables, reference_weights(reference, "w0"), strict=True):
+        variable.assign(value)
+    return model
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["keras", "ours"])
+def test_model_equals_reference(reference, training):
+    model = reference_model(reference)
+    states = [LSTMState(h=layer[:, 8:], c=layer[:, :8]) for layer in reference["state_in"]]
+    with tf.GradientTape() as tape:
+        z_hat, finals = model(reference["x"], states, training=training)
+        loss = tf.reduce_mean(negative_log_likelihood(z_hat, reference["y"]))
+    gradients = tape.gradient(loss, model.trainable_variables)
+
+    assert float(loss) == pytest.approx(float(reference["cost"]), rel=1e-6)
+    for name, value in zip(("pi", "mu1", "mu2", "sigma1", "sigma2", "corr", "eos"), mixture(z_hat), strict=True):
+        assert relative_error(np.reshape(value, reference[name].shape), reference[name]) < 1e-5, name
+    for ours, theirs in zip(finals, reference["state_out"], strict=True):
+        assert relative_error(np.concatenate([ours.c, ours.h], axis=1), theirs) < 1e-5
+    for ours, theirs in zip(gradients, reference_weights(reference, "grad"), strict=True):
+        assert relative_error(ours, theirs) < 1e-5
+
+
+def test_train_step_equals_three_reference_steps(reference):
+    model = reference_model(reference)
+    model.initial_state = lambda batch_size: [
+        LSTMState(h=layer[:, 8:], c=layer[:, :8]) for layer in reference["state_in"]
+    ]
+    train_step = make_train_step(model, keras.optimizers.Adam(0.005, epsilon=1e-8), grad_clip=10.0)
+    losses = [float(train_step(reference["x"], reference["y"])[0]) for _ in range(3)]
+    assert losses == pytest.approx(reference["costs_adam"].tolist(), rel=1e-5)
+    for ours, theirs in zip(model.trainable_variables, reference_weights(reference, "w3"), strict=True):
+        assert relative_error(ours, theirs) < 1e-5
+
+
+# ------------------------------------------------------------------------------------------------------ layers
+
+
+@pytest.mark.parametrize(
+    ("layers", "peephole", "dropout"), [(1, False, False), (2, True, True), (3, False, True), (3, True, False)]
+)
+def test_lstm_sequence_derivative_equals_automatic_one(layers, peephole, dropout):
+    batch, steps, units = 3, 7, 5
+    rng = np.random.default_rng(layers)
+
+    def draw(*shape):
+        return tf.constant(rng.normal(size=shape), tf.float32)
+
+    model = Model(make_args(rnn_size=units, num_layers=layers, peephole=peephole))
+    for variable in model.peepholes:
+        variable.assign(draw(3, units))
+    x, states = draw(steps, batch, 3), [LSTMState(draw(batch, units), draw(batch, units)) for _ in range(layers)]
+    masks = [tf.cast(draw(steps, batch, units) > 0, tf.float32) / 0.5 for _ in range(layers - 1) if dropout]
+    d_out, d_final = draw(steps, batch, units), draw(batch, units)
+
+    def automatic(x, masks, states, weights):  # the same equations, differentiated by TensorFlow
+        outputs = []
+        for t in range(steps):
+            below, states = x[t], list(states)
+            for k in range(layers):
+                states[k], _ = lstm_step(tf.concat([below, states[k].h], axis=1), weights[k], states[k].c)
+                below = states[k].h * masks[k][t] if k < len(masks) else states[k].h
+            outputs.append(states[-1].h)
+        return tf.stack(outputs), states
+
+    results = []
+    for run in (automatic, lstm_sequence):
+        inputs = [x, *tf.nest.flatten(states), *model.trainable_variables[: 3 * layers], *model.peepholes]
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs, finals = run(x, masks, states, model.lstm_weights())
+            total = tf.reduce_sum(outputs * d_out) + sum(tf.reduce_sum(d_final * v) for v in tf.nest.flatten(finals))
+        results.append([outputs, *tf.nest.flatten(finals), *tape.gradient(total, inputs)])
+    for theirs, ours in zip(*results, strict=True):
+        assert relative_error(ours, theirs) < 1e-5
+
+
+@pytest.mark.parametrize(("layers", "units", "batch", "steps"), [(1, 16, 3, 20), (2, 32, 5, 40), (3, 7, 1, 11)])
+def test_lstm_sequence_equals_keras_layers(layers, units, batch, steps):
+    model = Model(make_args(rnn_size=units, num_layers=layers, keep_prob=0.7))
+    x, y = make_points(batch, steps), make_points(batch, steps, seed=1)
+    masks = model.dropout_masks(steps, batch)
+    model.dropout_masks = lambda *_: masks
+    results = []
+    for model.on_gpu in (False, True):  # on a GPU the Keras layers run; here they run on the CPU
+        with tf.GradientTape() as tape:
+            z_hat, states = model(x, training=True)
+            loss = tf.reduce_mean(negative_log_likelihood(z_hat, y))
+        results.append([z_hat, *tf.nest.flatten(states), *tape.gradient(loss, model.trainable_variables)])
+    for ours, theirs in zip(*results, strict=True):
+        assert relative_error(ours, theirs) < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["gru", "rnn"])
+def test_dropout_reaches_all_layers_of_the_other_kinds(kind):
+    model = Model(make_args(model=kind, keep_prob=0.5))
+    x = make_points()
+    plain = model(x)[0]
+    masks = [tf.ones([12, 2, 8]), tf.ones([12, 2, 8])]
+    model.dropout_masks = lambda *_: masks
+    assert np.allclose(model(x, training=True)[0], plain)
+    for k in range(2):
+        changed = [*masks]
+        changed[k] = tf.zeros([12, 2, 8])
+        model.dropout_masks = lambda *_, changed=changed: changed
+        assert not np.allclose(model(x, training=True)[0], plain)
+
+
+def test_bfloat16_products_differ_by_their_own_error_only():
+    x, y = make_points(4, 30), make_points(4, 30, seed=1)
+    results = []
+    for precision in ("float32", "bfloat16"):
+        model = Model(make_args(rnn_size=32, precision=precision))
+        with tf.GradientTape() as tape:
+            loss = model.loss(x, y, training=True)
+        results.append([loss, *tape.gradient(loss, model.trainable_variables)])
+        assert all(v.dtype == tf.float32 for v in model.trainable_variables)
+    errors = [relative_error(ours, theirs) for theirs, ours in zip(*results, strict=True)]
+    assert errors[0] < 2e-3
+    assert 1e-5 < max(errors) < 3e-2
+
+
+def test_peephole_follows_graves_equations():
+    rng = np.random.default_rng(3)
+    model = Model(make_args(rnn_size=4, num_layers=1, peephole=True))
+    p = rng.normal(size=(3, 4))
+    model.peepholes[0].assign(p)
+    kernel, recurrent, bias = (v.numpy().astype(float) for v in model.trainable_variables[:3])
+    x, h, c = rng.normal(size=(1, 6, 3)), np.zeros(4), np.zeros(4)
+
+    def sigmoid(z):
+        return 1 / (1 + np.exp(-z))
+
+    expected = []
+    for point in x[0]:
+        zi, zf, zg, zo = np.split(point @ kernel + h @ recurrent + bias, 4)
+        c = sigmoid(zf + p[1] * c) * c + sigmoid(zi + p[0] * c) * np.tanh(zg)
+        h = sigmoid(zo + p[2] * c) * np.tanh(c)
+        expected.append(h)
+    z_hat, _ = model(x.astype(np.float32))
+    kernel, bias = (v.numpy().astype(float) for v in model.trainable_variables[3:5])
+    assert relative_error(z_hat[0], np.stack(expected) @ kernel + bias) < 1e-5
+
+
+def test_forget_bias_is_one():
+    bias = Model(make_args()).trainable_variables[2].numpy()
+    assert bias.tolist() == [0.0] * 8 + [1.0] * 8 + [0.0] * 16
+
+
+@pytest.mark.parametrize(("kind", "peephole"), [("lstm", False), ("lstm", True), ("gru", False), ("rnn", False)])
+def test_stepping_with_carried_state_equals_whole_sequence(kind, peephole):
+    model = Model(make_args(model=kind, peephole=peephole, num_layers=3))
+    for variable in model.trainable_variables:
+        variable.assign_add(0.3 * tf.random.stateless_normal(variable.shape, [1, 2]))
+    x = make_points(2, 9)
+    whole, finals = model(x)
+    first, states = model(x[:, :4])
+    second, _ = model(x[:, 4:], states)
+    assert relative_error(tf.concat([first, second], axis=1), whole) < 1e-5
+
+    states, outputs = model.initial_state(2), []
+    for t in range(9):
+        h, states = model.step(x[:, t], states)
+        outputs.append(model.output(h))
+    assert relative_error(tf.stack(outputs, axis=1), whole) < 1e-5
+    for ours, theirs in zip(tf.nest.flatten(states), tf.nest.flatten(finals), strict=True):
+        assert relative_error(ours, theirs) < 1e-5
+    # The state that is fed in is used: the program of 2018 forgot it.
+    assert relative_error(model(x, finals)[0], whole) > 1e-2
+
+
+def test_dropout_falls_on_every_layers_output_and_never_on_the_input():
+    model = Model(make_args(keep_prob=0.8))
+    masks = model.dropout_masks(200, 50)
+    assert len(masks) == 2
+    for mask in masks:
+        values, counts = np.unique(mask, return_counts=True)
+        assert values.tolist() == pytest.approx([0.0, 1.25])
+        assert counts[1] / counts.sum() == pytest.approx(0.8, abs=0.005)
+    x = make_points()
+    nothing = [tf.ones([12, 2, 8]), tf.zeros([12, 2, 8])]
+    model.dropout_masks = lambda *_: nothing
+    assert np.allclose(model(x, training=True)[0], model.output.bias.value)
+    model.dropout_masks = lambda *_: nothing[::-1]
+    silent = model(x, training=True)[0]
+    assert np.allclose(silent[0], silent[1])  # the lower layer's output is dropped whole, so the input is not seen
+    assert not np.allclose(model(x)[0], model(x, training=True)[0])
+    assert Model(make_args(keep_prob=0.8), infer=True).dropout_masks(3, 2) == []
+
+
+def test_seed_decides_weights_and_dropout():
+    first, same, other = (Model(make_args(keep_prob=0.5, seed=seed)) for seed in (1, 1, 2))
+    for a, b in zip(first.trainable_variables, same.trainable_variables, strict=True):
+        assert np.array_equal(a, b)
+    assert not np.array_equal(first.trainable_variables[0], other.trainable_variables[0])
+    mask = first.dropout_masks(5, 4)
+    assert np.array_equal(mask, same.dropout_masks(5, 4))
+    assert not np.array_equal(mask, first.dropout_masks(5, 4))
+
+
+def test_model_names_the_kinds_of_layer_it_knows():
+    with pytest.raises(ValueError, match=r"model is 'lsmt'; allowed are rnn, gru, lstm"):
+        Model(make_args(model="lsmt"))
+
+
+# ------------------------------------------------------------------------------------------------- the density
+
+
+PI, RHO, EOS = np.array([0.3, 0.7]), np.array([0.6, -0.9]), 0.2
+MU, SIGMA = np.array([[0.5, 0.0], [-1.0, 1.0]]), np.array([[0.4, 1.5], [1.0, 0.5]])  # [component, axis]
+
+
+def one_output():
+    """z_hat [1 + 6 M] of the mixture above."""
+    parts = [[-math.log(EOS / (1 - EOS))], np.log(PI), *MU.T, *np.log(SIGMA).T, np.arctanh(RHO)]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def test_density_integrates_to_one():
+    grid = np.linspace(-9, 9, 601)
+    dx, dy = np.meshgrid(grid, grid)
+    total = 0.0
+    for eos in (0.0, 1.0):
+        target = np.stack([dx, dy, np.full_like(dx, eos)], axis=-1).astype(np.float32)
+        total += np.exp(-negative_log_likelihood(one_output(), target).numpy()).sum() * (grid[1] - grid[0]) ** 2
+    assert total == pytest.approx(1.0, abs=1e-4)
+
+
+def test_likelihood_equals_plain_formula():
+    dx, dy = 0.3, -0.4
+    u, v = ((np.array([dx, dy]) - MU) / SIGMA).T
+    z = u**2 + v**2 - 2 * RHO * u * v  # eq. 25
+    normal = np.exp(-z / (2 * (1 - RHO**2))) / (2 * np.pi * SIGMA.prod(axis=1) * np.sqrt(1 - RHO**2))  # eq. 24
+    for eos, probability in ((1.0, EOS), (0.0, 1 - EOS)):
+        expected = -math.log(PI @ normal * probability)
+        ours = float(negative_log_likelihood(one_output(), np.float32([dx, dy, eos])))
+        assert ours == pytest.approx(expected, rel=1e-5)
+
+
+def test_mixture_gives_the_parameters_back():
+    for ours, theirs in zip(mixture(one_output()), [PI, *MU.T, *SIGMA.T, RHO, EOS], strict=True):
+        assert np.allclose(ours, theirs, rtol=1e-5)
+
+
+def test_eos_has_the_posts_sign():
+    z_hat = np.zeros(7, np.float32)
+    z_hat[0] = 2.0
+    assert float(mixture(z_hat).eos) == pytest.approx(1 / (1 + math.exp(2.0)), rel=1e-6)
+
+
+def test_samples_agree_with_mean_and_covariance():
+    n, z_hat = 200_000, one_output()
+    rng = np.random.default_rng(0)
+    noise = np.concatenate([rng.uniform(size=(n, 2)), rng.normal(size=(n, 2))], axis=1).astype(np.float32)
+    points = sample_point(np.tile(z_hat, [n, 1]), noise).numpy().astype(float)
+    mean = PI @ MU
+    covariance = np.zeros([2, 2])
+    for pi, mu, sigma, rho in zip(PI, MU, SIGMA, RHO, strict=True):
+        covariance += pi * (np.outer(sigma, sigma) * [[1, rho], [rho, 1]] + np.outer(mu - mean, mu - mean))
+    assert points[:, :2].mean(axis=0) == pytest.approx(mean, abs=0.01)
+    assert np.cov(points[:, :2].T) == pytest.approx(covariance, abs=0.02)
+    assert points[:, 2].mean() == pytest.approx(EOS, abs=0.005)
+
+
+@pytest.mark.parametrize("far", [0.0, 1e4, -1e4])
+@pytest.mark.parametrize("raw", [60.0, -60.0])
+def test_loss_and_gradient_are_finite_and_not_zero_at_extremes(raw, far):
+    targets = np.float32([[far, -far, 0.0], [far, far, 1.0]])
+    for k in range(7):  # each part of z_hat in turn, then all of them
+        z_hat = np.zeros([2, 19], np.float32)
+        z_hat[:, slice(None) if k == 6 else slice(1 + 3 * k, 4 + 3 * k)] = raw
+        z_hat = tf.constant(z_hat)
+        with tf.GradientTape() as tape:
+            tape.watch(z_hat)
+            loss = negative_log_likelihood(z_hat, targets)
+        gradient = tape.gradient(loss, z_hat).numpy()
+        assert np.isfinite(loss).all()
+        assert np.isfinite(gradient).all()
+        assert (np.abs(gradient).max(axis=1) > 1e-6).all()
+
+
+def test_a_component_past_the_bounds_is_pulled_back():
+    z_hat = tf.constant([[0.0, 0.0, 0.0, 0.0, -60.0, -60.0, 0.0]])
+    with tf.GradientTape() as tape:
+        tape.watch(z_hat)
+        loss = negative_log_likelihood(z_hat, np.float32([[1.0, 1.0, 0.0]]))
+    gradient = tape.gradient(loss, z_hat)[0]
+    assert float(gradient[4]) < 0  # a step against it makes the deviation larger
+    assert float(mixture(z_hat).sigma1[0, 0]) == pytest.approx(math.exp(model_module.LOG_SIGMA_MIN))
+
+
+# -------------------------------------------------------------------------------------------------- drawing
+
+
+@pytest.mark.parametrize(("kind", "peephole"), [("lstm", False), ("lstm", True), ("gru", False), ("rnn", False)])
+def test_sample_follows_its_own_density(kind, peephole):
+    model = Model(make_args(model=kind, peephole=peephole), infer=True)
+    num = CHUNK + 30
+    strokes, params = model.sample(tf.random.Generator.from_seed(5), num)
+    assert strokes.shape == (num, 3)
+    assert params.pi.shape == params.rho.shape == (num, 3)
+    assert params.eos.shape == (num,)
+    assert set(np.unique(strokes[:, 2])) <= {0.0, 1.0}
+    # The network, fed with what it drew after the point (0, 0, 1), gives the mixtures that it drew from.
+    fed = np.concatenate([[[0.0, 0.0, 1.0]], strokes[:-1] / [20.0, 20.0, 1.0]]).astype(np.float32)
+    expected = mixture(model(fed[None])[0][0])
+    for name, scale in (("pi", 1), ("mu1", 20), ("mu2", 20), ("sigma1", 20), ("sigma2", 20), ("rho", 1), ("eos", 1)):
+        assert np.allclose(getattr(params, name), scale * getattr(expected, name).numpy(), atol=2e-4), name
+
+
+def test_sample_depends_on_seed_alone():
+    model = Model(make_args(), infer=True)
+    first, same, other = (model.sample(tf.random.Generator.from_seed(seed), 50)[0] for seed in (3, 3, 4))
+    assert np.array_equal(first, same)
+    assert not np.array_equal(first, other)
+    longer = model.sample(tf.random.Generator.from_seed(3), 2 * CHUNK + 1)[0]
+    assert np.array_equal(longer[:50], first)
+
+
+def test_sample_moves_sess_on():
+    model, sess = Model(make_args(), infer=True), tf.random.Generator.from_seed(3)
+    assert not np.array_equal(model.sample(sess, 20)[0], model.sample(sess, 20)[0])
+
+
+def test_sample_batch_draws_different_samples():
+    model = Model(make_args(), infer=True)
+    strokes, params = model.sample_batch(tf.random.Generator.from_seed(3), 30, 4)
+    assert strokes.shape == (4, 30, 3)
+    assert params.mu1.shape == (4, 30, 3)
+    assert len({sample.tobytes() for sample in strokes}) == 4
+
+
+def test_sample_of_another_length_compiles_nothing():
+    model = Model(make_args(), infer=True)
+    model.sample(tf.random.Generator.from_seed(1), 10)
+    compiled = model.draw_chunk.experimental_get_tracing_count()
+    model.sample(tf.random.Generator.from_seed(1), 250)
+    assert model.draw_chunk.experimental_get_tracing_count() == compiled == 1
