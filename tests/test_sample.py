@@ -1,0 +1,329 @@
+"""sample.py: what it draws and writes, which weights it takes, and what it refuses."""
+
+import json
+import re
+import shutil
+import xml.etree.ElementTree as ET
+
+import sample
+from conftest import run_program
+from model import Model
+from train import RunError, read_config
+from utils import DataLoader
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+PICTURES = ["color.svg", "eos_pdf.svg", "multi_color.svg", "normal.svg", "pdf.svg"]
+POINTS = np.random.default_rng(0).normal(size=[2, 30, 3]).astype(np.float32)
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def main(tiny_run, *flags):
+    """What sample.main leaves behind, with the tiny run's weights."""
+    return sample.main(["--model_dir", str(tiny_run.folder), *map(str, flags)])
+
+
+def read_files(folder):
+    """The files in a folder: name -> bytes."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder, the current one."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"
+
+
+@pytest.fixture
+def broken_run(tiny_run, tmp_path):
+    """A copy of the tiny run's folder, for a test to change."""
+    return shutil.copytree(tiny_run.folder, tmp_path / "run")
+
+
+# -------------------------------------------------------------------------------------------------- what it draws
+
+
+def test_command_draws_five_pictures_and_the_density(tiny_run, here, capsys):
+    flags = ["--sample_length=150", "--seed=3", "--plot"]
+    process = run_program("sample.py", *flags, "--model_dir", tiny_run.folder, cwd=here)
+    assert (process.returncode, process.stderr) == (0, "")
+    drew = f"Drew 1 x 150 points from {tiny_run.folder} with --seed 3\n"
+    assert process.stdout == drew + "Wrote sample.{normal,color,multi_color,eos_pdf,pdf}.svg and sample.density.png\n"
+    pictures = read_files(here)
+    assert sorted(pictures) == sorted(["sample.density.png", *(f"sample.{kind}" for kind in PICTURES)])
+    assert pictures.pop("sample.density.png").startswith(PNG)
+    for name, picture in pictures.items():
+        marks = [element.tag.rpartition("}")[2] for element in ET.fromstring(picture).iter()]
+        assert marks[0] == "svg"
+        assert ("ellipse" in marks) == (name == "sample.pdf.svg")
+        if name in ("sample.multi_color.svg", "sample.eos_pdf.svg"):
+            assert marks.count("path") == 150
+
+    # The same seed draws the same, here as there; another does not.
+    main(tiny_run, *flags[:2])
+    assert read_files(here) == {**pictures, "sample.density.png": (here / "sample.density.png").read_bytes()}
+    main(tiny_run, "--sample_length=150", "--seed=4", "--filename=other")
+    assert capsys.readouterr().err == ""
+    for kind in PICTURES:
+        assert (here / f"other.{kind}").read_bytes() != pictures[f"sample.{kind}"]
+
+
+def test_unset_seed_is_random_and_told(tiny_run, here, capsys):
+    flags = ["--sample_length=20", "--filename=one"]
+    main(tiny_run, *flags)
+    first, (seed,) = read_files(here), re.findall(r"with --seed (\d+)\n", capsys.readouterr().out)
+    main(tiny_run, *flags, "--seed", seed)
+    assert read_files(here) == first
+    main(tiny_run, *flags)
+    assert re.findall(r"with --seed (\d+)\n", capsys.readouterr().out)[1] != seed
+    assert read_files(here)["one.normal.svg"] != first["one.normal.svg"]
+
+
+def test_num_samples_numbers_the_pictures(tiny_run, here, capsys):
+    model, sess, strokes, params = main(tiny_run, "--num_samples=10", "--sample_length=20", "--filename=a", "--seed=1")
+    pictures = read_files(here)
+    assert sorted(pictures) == sorted(f"a-{k:02d}.{kind}" for k in range(1, 11) for kind in PICTURES)
+    assert len({pictures[f"a-{k:02d}.normal.svg"] for k in range(1, 11)}) == 10
+    assert capsys.readouterr().out.count("Wrote ") == 10
+    # What it leaves behind is the first of them.
+    all_strokes, all_params = sample.restore(tiny_run.folder).sample_batch(tf.random.Generator.from_seed(1), 20, 10)
+    np.testing.assert_array_equal(strokes, all_strokes[0])
+    np.testing.assert_array_equal(params.mu1, all_params.mu1[0])
+    sample.draw_strokes(strokes, 10, "again.svg")
+    assert (here / "again.svg").read_bytes() == pictures["a-01.normal.svg"]
+    assert isinstance(model, Model) and isinstance(sess, tf.random.Generator)
+
+
+def test_scale_factor_is_pen_units_per_unit_of_the_pictures(tiny_run, here):
+    def width(name):
+        x = re.findall(r"[ML ](-?[\d.]+),", ET.parse(here / name).find(".//{*}path").get("d"))
+        return np.ptp(np.array(x, float))
+
+    for factor in (1, 4):
+        main(tiny_run, "--sample_length=20", "--seed=1", f"--scale_factor={factor}", f"--filename={factor}")
+    assert width("1.normal.svg") == pytest.approx(4 * width("4.normal.svg"), abs=0.05)
+
+
+def test_line_strokes_are_read_back_as_they_were_drawn(tiny_run, here, capsys):
+    file = here / "lineStrokes-all.tar.gz"
+    main(tiny_run, "--line_strokes", file, "--num_samples=12", "--sample_length=60", "--seed=2")
+    assert f"Wrote {file}\n" in capsys.readouterr().out
+    assert list(read_files(here)) == [file.name]
+    read = DataLoader(seq_length=20, data_dir=here).raw_data
+    drawn, _ = sample.restore(tiny_run.folder).sample_batch(tf.random.Generator.from_seed(2), 60, 12)
+    assert len(read) == len(drawn)
+    for ours, line in zip(read, drawn, strict=True):
+        pen = np.rint(np.cumsum(line[:, :2], axis=0, dtype=float))
+        np.testing.assert_array_equal(ours[1:, :2], np.diff(pen, axis=0))
+        np.testing.assert_array_equal(ours[:-1, 2], line[:-1, 2])
+        assert ours[-1, 2] == 1
+
+
+# --------------------------------------------------------------------------------------------- which weights it takes
+
+
+def save_weights(run, folder, step, seed):
+    """Save random weights in a run's folder as train.py would; returns their outputs for POINTS."""
+    model, rng = Model(read_config(run), infer=True), np.random.default_rng(seed)
+    for variable in model.trainable_variables:
+        variable.assign(rng.normal(size=variable.shape))
+    checkpoint = tf.train.Checkpoint(model=model, step=tf.Variable(step))
+    tf.train.CheckpointManager(checkpoint, folder, max_to_keep=1, checkpoint_name="model.ckpt").save(step)
+    return model(POINTS)[0].numpy()
+
+
+def test_restore_gives_the_best_weights_or_else_the_newest(broken_run):
+    def restored():
+        return sample.restore(broken_run)(POINTS)[0].numpy()
+
+    trained = restored()
+    newest = save_weights(broken_run, broken_run, 99, seed=1)
+    np.testing.assert_array_equal(restored(), trained)
+    best = save_weights(broken_run, broken_run / "best", 11, seed=2)
+    np.testing.assert_array_equal(restored(), best)
+    shutil.rmtree(broken_run / "best")
+    np.testing.assert_array_equal(restored(), newest)
+    assert not any(np.allclose(a, b) for a, b in ((trained, newest), (newest, best), (best, trained)))
+
+
+@pytest.mark.parametrize("network", [{"model": "gru"}, {"model": "rnn"}, {"peephole": True}, {"num_layers": 1}])
+def test_restore_reads_every_kind_of_network(broken_run, network):
+    config = json.loads((broken_run / "config.json").read_text())
+    (broken_run / "config.json").write_text(json.dumps({**config, **network}))
+    saved = save_weights(broken_run, broken_run / "best", 99, seed=3)
+    np.testing.assert_array_equal(sample.restore(broken_run)(POINTS)[0], saved)
+
+
+def test_restored_network_does_not_drop_out(tiny_run):
+    assert read_config(tiny_run.folder).keep_prob == 0.8
+    model = sample.restore(tiny_run.folder)
+    np.testing.assert_allclose(model(POINTS, training=True)[0], model(POINTS)[0], rtol=0.05, atol=0.05)  # bfloat16
+    assert model.dropout_masks(5, 2) == []
+
+
+def test_find_run_takes_the_named_folder_or_the_weights_we_ship(tiny_run, here):
+    def found(*flags):
+        return sample.find_run(sample.build_parser().parse_args(flags))
+
+    assert found() == sample.PRETRAINED
+    assert str(found("--model_dir=elsewhere")) == "elsewhere"
+    shutil.copytree(tiny_run.folder, here / "save")
+    assert str(found()) == "save"
+
+
+def test_without_a_run_the_weights_we_ship_draw_and_it_says_so(tiny_run, here, monkeypatch, capsys):
+    monkeypatch.setattr(sample, "PRETRAINED", tiny_run.folder)
+    sample.main(["--sample_length=20"])
+    assert capsys.readouterr().out.startswith(f"Drew 1 x 20 points from {tiny_run.folder} with --seed ")
+    assert len(read_files(here)) == 5
+
+
+# --------------------------------------------------------------------------------------------------- what it refuses
+
+
+def refusal(capsys, *flags):
+    """The sentence with which sample.main refused."""
+    with pytest.raises(SystemExit) as stop:
+        sample.main(["--sample_length=20", *map(str, flags)])
+    assert stop.value.code == 2
+    captured = capsys.readouterr()
+    (message,) = captured.err.splitlines()
+    return message.removeprefix("sample.py: error: ")
+
+
+def change_config(run, **changes):
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**config, **changes}))
+
+
+def truncate(run, pattern):
+    (path,) = run.glob(pattern)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+DAMAGES = {
+    "no config.json": (
+        lambda run: (run / "config.json").unlink(),
+        r"\S+/config\.json cannot be read \(No such file or directory\); --model_dir names no run of train\.py",
+    ),
+    "config.json is no JSON": (
+        lambda run: (run / "config.json").write_text("{"),
+        r"\S+/config\.json is no JSON; restore it, or train again",
+    ),
+    "weights of another size": (
+        lambda run: change_config(run, rnn_size=9),
+        r"the weights in \S+/best/model\.ckpt-\d+ are not those of the network in \S+/config\.json",
+    ),
+    "weights of another kind": (
+        lambda run: change_config(run, model="gru"),
+        r"the weights in \S+/best/model\.ckpt-\d+ are not those of the network in \S+/config\.json",
+    ),
+    "weights of far another size": (
+        lambda run: change_config(run, rnn_size=65536, num_layers=64),
+        r"the weights in \S+/best/model\.ckpt-\d+ are not those of the network in \S+/config\.json",
+    ),
+    "weights of more layers": (
+        lambda run: change_config(run, num_layers=1),
+        r"the weights in \S+/best/model\.ckpt-\d+ are not those of the network in \S+/config\.json",
+    ),
+    "half the weights": (
+        lambda run: truncate(run, "best/*.data-*"),
+        r"the checkpoint \S+/best/model\.ckpt-\d+ cannot be read \(.+\); train again, or restore its files",
+    ),
+    "half the index": (
+        lambda run: truncate(run, "best/*.index"),
+        r"the checkpoint \S+/best/model\.ckpt-\d+ cannot be read \(.+\); train again, or restore its files",
+    ),
+    "an index of zeros": (
+        lambda run: [path.write_bytes(bytes(path.stat().st_size)) for path in run.glob("best/*.index")],
+        r"the checkpoint \S+/best/model\.ckpt-\d+ cannot be read \(.+\); train again, or restore its files",
+    ),
+    "half the state": (
+        lambda run: truncate(run, "best/checkpoint"),
+        r"\S+/best/checkpoint is damaged or names a checkpoint that is gone; train again, or restore the files",
+    ),
+    "a state that is no text": (
+        lambda run: (run / "best" / "checkpoint").write_bytes(b"\xff"),
+        r"\S+/best/checkpoint is damaged or names a checkpoint that is gone; train again, or restore the files",
+    ),
+    "weights gone": (
+        lambda run: [path.unlink() for path in run.glob("best/model.ckpt*")],
+        r"\S+/best/checkpoint is damaged or names a checkpoint that is gone; train again, or restore the files",
+    ),
+    "no checkpoint": (
+        lambda run: [shutil.rmtree(run / "best"), (run / "checkpoint").unlink()],
+        r"\S+/run holds no checkpoint yet; train\.py writes one every --save_every steps",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_run_that_is_missing_foreign_or_damaged_is_refused(broken_run, here, capsys, damage):
+    spoil, sentence = DAMAGES[damage]
+    spoil(broken_run)
+    message = refusal(capsys, "--model_dir", broken_run)
+    assert re.fullmatch(sentence, message), message
+    assert read_files(here) == {}
+
+
+def test_command_refuses_with_a_sentence_and_no_traceback(broken_run, here):
+    (broken_run / "best" / "checkpoint").write_text("model_checkpoint_path:")
+    process = run_program("sample.py", "--model_dir", broken_run, cwd=here)
+    assert (process.returncode, process.stdout) == (2, "")
+    state = broken_run / "best" / "checkpoint"
+    assert process.stderr == (
+        f"sample.py: error: {state} is damaged or names a checkpoint that is gone; train again, or restore the files\n"
+    )
+
+
+@pytest.mark.parametrize("flag", ["--filename", "--line_strokes"])
+def test_an_output_folder_that_does_not_exist_is_refused_before_anything_is_drawn(here, capsys, flag):
+    message = refusal(capsys, flag, here / "nowhere" / "a", "--model_dir", here)
+    assert message == f"the output folder {here / 'nowhere'} does not exist; make it, or name another"
+
+
+def test_an_output_folder_that_cannot_be_written_is_refused(here, capsys, monkeypatch):
+    monkeypatch.setattr(sample.os, "access", lambda path, mode: False)  # permissions do not stop the superuser
+    message = refusal(capsys, "--model_dir", here)
+    assert message == "the output folder . cannot be written; name another"
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [(["--filename=a"], "a.color.svg"), (["--line_strokes=a.tar.gz"], "a.tar.gz"),
+     (["--filename=a", "--plot"], "a.density.png")],
+)  # fmt: skip
+def test_a_file_that_cannot_be_written_is_named(tiny_run, here, capsys, flags, name):
+    (here / name).mkdir()
+    message = refusal(capsys, *flags, "--model_dir", tiny_run.folder)
+    assert message == f"{name} cannot be written (Is a directory); see {flags[0].partition('=')[0]}"
+    assert not list(here.glob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "allowed"),
+    [
+        ("sample_length", "0", "is not a whole number of at least 1 and at most 1000000"),
+        ("sample_length", "1000001", "is not a whole number of at least 1 and at most 1000000"),
+        ("num_samples", "0", "is not a whole number of at least 1 and at most 10000"),
+        ("scale_factor", "0", "is not a number above 0 and at most 1000000.0"),
+        ("scale_factor", "nan", "is not a number above 0 and at most 1000000.0"),
+        ("seed", "-1", "is not a whole number of at least 0 and at most 2147483647"),
+    ],
+)
+def test_a_bad_value_is_refused_before_anything_is_read(here, capsys, flag, value, allowed):
+    with pytest.raises(SystemExit) as stop:
+        sample.main([f"--{flag}={value}", "--model_dir=nowhere"])
+    assert stop.value.code == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message == f"sample.py: error: argument --{flag}: '{value}' {allowed}"
+
+
+def test_restore_raises_what_main_tells(broken_run):
+    (broken_run / "config.json").unlink()
+    with pytest.raises(RunError, match=r"config\.json cannot be read"):
+        sample.restore(broken_run)

@@ -1,0 +1,144 @@
+"""The post's transcripts, letter for letter in a terminal's IPython: what they show and which files they leave."""
+
+import json
+import shutil
+import sys
+import xml.etree.ElementTree as ET
+
+from conftest import ROOT, environment, make_corpus
+
+import pexpect
+import pytest
+
+import utils
+
+EXPLORE = """\
+%run -i utils.py
+data_loader = DataLoader()
+for i in range(5):
+  draw_strokes(random.choice(data_loader.raw_data))
+
+"""
+
+COLOR = """\
+sample = random.choice(data_loader.raw_data)
+draw_strokes_random_color(sample, per_stroke_mode = False)
+draw_strokes_random_color(sample)
+"""
+
+SAMPLE = """\
+%run -i sample.py
+[strokes, params] = model.sample(sess, 800)
+draw_strokes_random_color(strokes)
+draw_strokes_pdf(strokes, params)
+draw_strokes_eos_weighted(strokes, params)
+"""
+
+# What `%run -i sample.py` leaves behind beside model and sess.
+LEFT = """\
+%run -i sample.py --sample_length 50
+draw_strokes_pdf(strokes, params, svg_filename="left.svg")
+"""
+
+# IPython runs this as it starts: all forms of what is shown, as in a notebook, go to a file, one line each.
+RECORD = """\
+def record(path):
+    import json
+    from IPython import get_ipython
+
+    def publish(data, *_, **__):
+        with open(path, "a") as file:
+            print(json.dumps(data), file=file)
+
+    formatter = get_ipython().display_formatter
+    formatter.active_types = formatter.format_types
+    get_ipython().display_pub.publish = publish
+
+
+record({path!r})
+del record
+"""
+
+
+@pytest.fixture
+def repository(tmp_path, tiny_run):
+    """A copy of the program, with made-up lines in data/ and the tiny run in save/."""
+    folder = tmp_path / "repository"
+    make_corpus(folder / "data", num_lines=6, points=320)
+    for name in ("utils.py", "model.py", "train.py", "sample.py"):
+        shutil.copy(ROOT / name, folder)
+    shutil.copytree(tiny_run.folder, folder / "save")
+    return folder
+
+
+def type_into_ipython(transcript, folder):
+    """Type the transcript line by line into a new IPython; returns its screen and the SVGs that it showed."""
+    profile, shown = folder.parent / "ipython", folder.parent / "shown"
+    (profile / "profile_default" / "startup").mkdir(parents=True)
+    (profile / "profile_default" / "startup" / "record.py").write_text(RECORD.format(path=str(shown)))
+    options = ["-m", "IPython", "--simple-prompt", "--no-banner", "--no-confirm-exit", "--colors=NoColor"]
+    terminal = pexpect.spawn(
+        sys.executable, options, cwd=str(folder), env=environment(IPYTHONDIR=str(profile), TERM="dumb"),
+        encoding="utf-8", dimensions=(40, 150), timeout=300,
+    )  # fmt: skip
+    screen = ""
+    for line in [*transcript.splitlines(), "exit"]:
+        terminal.expect([r"In \[\d+\]: ", r" +\.\.\.: "])
+        screen += terminal.before + terminal.after
+        terminal.sendline(line)
+    screen += terminal.read()
+    terminal.close()
+    assert terminal.exitstatus == 0, screen
+    assert "Error" not in screen and "Traceback" not in screen, screen
+    pictures = [json.loads(line).get("image/svg+xml") for line in shown.read_text().splitlines()]
+    return screen, [ET.fromstring(picture) for picture in pictures]
+
+
+def path_data(svg):
+    """What the paths of an SVG draw."""
+    return [path.get("d") for path in svg.iterfind(".//{*}path")]
+
+
+def drawn(draw, stroke, folder, **options):
+    """What the paths in a picture of `draw` draw."""
+    draw(stroke, svg_filename=folder / "expected.svg", **options)
+    return path_data(ET.parse(folder / "expected.svg"))
+
+
+def test_transcripts_of_the_data_show_seven_lines(repository, tmp_path):
+    _, shown = type_into_ipython(EXPLORE + COLOR, repository)
+    lines = utils.DataLoader(data_dir=repository / "data").raw_data
+    assert len(shown) == 5 + 2
+    black = [drawn(utils.draw_strokes, line, tmp_path) for line in lines]
+    assert all(path_data(picture) in black for picture in shown[:5])
+    per_point, per_stroke = (
+        [drawn(utils.draw_strokes_random_color, line, tmp_path, per_stroke_mode=mode) for line in lines]
+        for mode in (False, True)
+    )
+    assert path_data(shown[5]) in per_point
+    chosen = per_point.index(path_data(shown[5]))
+    assert chosen == per_stroke.index(path_data(shown[6]))
+    assert len(path_data(shown[5])) == len(lines[chosen])
+    for name, picture in (("sample.svg", shown[4]), ("sample_color.svg", shown[6])):
+        assert path_data(ET.parse(repository / name)) == path_data(picture)
+
+
+def test_transcript_of_the_network_shows_eight_pictures(repository):
+    screen, shown = type_into_ipython(SAMPLE + LEFT, repository)
+    assert "Drew 1 x 800 points from save with --seed " in screen
+    # In order: five by sample.py, three by the transcript, five and one by what follows it.
+    names = [f"sample.{kind}.svg" for kind in ("normal", "color", "multi_color", "eos_pdf", "pdf")]
+    names = [*names, "sample_color.svg", "sample_pdf.svg", "sample_eos_pdf.svg", *names, "left.svg"]
+    assert len(shown) == len(names)
+    paths = [path_data(picture) for picture in shown]
+    for name, picture in zip(names, shown, strict=True):
+        assert (picture.find(".//{*}ellipse") is not None) == (name in ("sample.pdf.svg", "sample_pdf.svg", "left.svg"))
+    for name, path in list(zip(names, paths, strict=True))[5:]:
+        assert path_data(ET.parse(repository / name)) == path
+
+    # One sample by sample.py, another by the transcript: the source of randomness goes on.
+    for normal, color, pdf, per_point in ((0, 1, 4, 2), (6, 5, 6, 7)):
+        assert paths[normal] == paths[pdf] == ["".join(paths[color])]
+        assert len(paths[per_point]) == 800
+    assert paths[6] != paths[4]
+    assert paths[13] == paths[8] and len(paths[10]) == 50  # strokes and params are those of sample.py
