@@ -38,6 +38,8 @@ with quiet_stderr():  # TensorFlow tells of its build and of drivers that it did
 LAYERS = {"rnn": keras.layers.SimpleRNN, "gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
 LOG_SIGMA_MIN = -8.0  # a deviation of 0.0003 scaled units, a hundredth of the pen's resolution
 RHO_HAT_MAX = 8.0  # 1 - rho^2 stays above 4e-7
+LOGIT_MAX = 1e4  # of Z_0 and pi_hat
+DISTANCE_MAX = 1e9  # from a component's mean to a point, per axis; the squared deviations stay within float32
 CHUNK = 100  # points drawn by one call of the compiled sampling loop
 
 
@@ -77,20 +79,22 @@ class LSTMWeights(NamedTuple):
 # ---------------------------------------------------------------------------------------------- the mixture density
 
 
+def bound(value, low, high):
+    """The value kept from low to high; the gradient passes unchanged, so that nothing is stuck beyond a bound."""
+    return tf.grad_pass_through(lambda v: tf.clip_by_value(v, low, high))(value)
+
+
 def split_outputs(z_hat):
     """The parts of z_hat [..., 1 + 6 M] in the post's order: Z_0, then pi, mu1, mu2, sigma1, sigma2, rho [..., M].
 
-    Departure: log sigma and rho_hat are kept within bounds, since a density may otherwise grow without limit on a
-    single point. The gradient passes the bound unchanged, so that a component beyond it is not stuck there.
+    Departure: all but the means have bounds, since a density may otherwise grow without limit on a single
+    point, and end in NaN.
     """
-    eos_hat, z_hat = z_hat[..., 0], z_hat[..., 1:]
+    eos_hat, z_hat = bound(z_hat[..., 0], -LOGIT_MAX, LOGIT_MAX), z_hat[..., 1:]
     pi_hat, mu1, mu2, sigma1_hat, sigma2_hat, rho_hat = tf.split(z_hat, 6, axis=-1)
-
-    def bound(value, low, high):
-        return value + tf.stop_gradient(tf.clip_by_value(value, low, high) - value)
-
+    pi_hat, rho_hat = bound(pi_hat, -LOGIT_MAX, LOGIT_MAX), bound(rho_hat, -RHO_HAT_MAX, RHO_HAT_MAX)
     sigma1_hat, sigma2_hat = (bound(s, LOG_SIGMA_MIN, 80.0) for s in (sigma1_hat, sigma2_hat))
-    return eos_hat, pi_hat, mu1, mu2, sigma1_hat, sigma2_hat, bound(rho_hat, -RHO_HAT_MAX, RHO_HAT_MAX)
+    return eos_hat, pi_hat, mu1, mu2, sigma1_hat, sigma2_hat, rho_hat
 
 
 def mixture(z_hat):
@@ -108,8 +112,8 @@ def negative_log_likelihood(z_hat, target):
     """
     eos_hat, pi_hat, mu1, mu2, sigma1_hat, sigma2_hat, rho_hat = split_outputs(z_hat)
     dx, dy, eos = (target[..., k] for k in range(3))
-    u1 = (dx[..., None] - mu1) * tf.exp(-sigma1_hat)
-    u2 = (dy[..., None] - mu2) * tf.exp(-sigma2_hat)
+    u1 = bound(dx[..., None] - mu1, -DISTANCE_MAX, DISTANCE_MAX) * tf.exp(-sigma1_hat)
+    u2 = bound(dy[..., None] - mu2, -DISTANCE_MAX, DISTANCE_MAX) * tf.exp(-sigma2_hat)
     # 1 - tanh(z)^2 in its own formula: in float32, tanh is 1 from about 9 on.
     size = tf.abs(rho_hat)
     log_1_rho2 = 2.0 * (math.log(2.0) - size - tf.math.log1p(tf.exp(-2.0 * size)))

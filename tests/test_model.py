@@ -355,6 +355,20 @@ def test_loss_and_gradient_are_finite_and_not_zero_at_extremes(raw, far):
         assert (np.abs(gradient).max(axis=1) > 1e-6).all()
 
 
+def test_loss_and_gradient_are_finite_for_any_finite_numbers():
+    rng = np.random.default_rng(0)
+    extremes = np.float32([0, 1e-30, -1, 80, -90, 1e6, -1e19, 3.4e38, -3.4e38])
+    z_hat = tf.constant(rng.choice(extremes, [5000, 19]))
+    targets = np.float32(rng.integers(0, 2, [5000, 3]))
+    targets[2500:, :2] = rng.choice(extremes, [2500, 2])
+    with tf.GradientTape() as tape:
+        tape.watch(z_hat)
+        loss = tf.reduce_mean(negative_log_likelihood(z_hat, targets))
+    assert np.isfinite(loss)
+    assert np.isfinite(tape.gradient(loss, z_hat)).all()
+    assert all(np.isfinite(value).all() for value in mixture(z_hat))
+
+
 def test_a_component_past_the_bounds_is_pulled_back():
     z_hat = tf.constant([[0.0, 0.0, 0.0, 0.0, -60.0, -60.0, 0.0]])
     with tf.GradientTape() as tape:
