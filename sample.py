@@ -120,20 +120,23 @@ def run(args):
     strokes, params = model.sample_batch(sess, args.sample_length, args.num_samples)
     print(f"Drew {args.num_samples} x {args.sample_length} points from {folder} with --seed {seed}")
     samples = [(strokes[k], type(params)(*(value[k] for value in params))) for k in range(args.num_samples)]
+    digits = len(str(args.num_samples))
+    names = [f"{args.filename}-{k + 1:0{digits}d}" for k in range(args.num_samples)]
+    names = names if args.num_samples > 1 else [args.filename]
     try:
         if args.line_strokes:
             write_line_strokes(strokes, args.line_strokes)
-            print(f"Wrote {args.line_strokes}")
         else:
-            digits = len(str(args.num_samples))
-            for k, sample in enumerate(samples, start=1):
-                name = args.filename if args.num_samples == 1 else f"{args.filename}-{k:0{digits}d}"
+            for sample, name in zip(samples, names, strict=True):
                 draw_pictures(*sample, name, args.scale_factor, args.plot)
-                density = f" and {name}.density.png" if args.plot else ""
-                print(f"Wrote {name}.{{normal,color,multi_color,eos_pdf,pdf}}.svg{density}")
     except OSError as error:
         flag, name = ("--line_strokes", args.line_strokes) if args.line_strokes else ("--filename", error.filename)
         raise RunError(f"{name} cannot be written ({error.strerror}); see {flag}") from None
+    if args.line_strokes:
+        print(f"Wrote {args.line_strokes}")
+    for name in [] if args.line_strokes else names:
+        density = f" and {name}.density.png" if args.plot else ""
+        print(f"Wrote {name}.{{normal,color,multi_color,eos_pdf,pdf}}.svg{density}")
     return model, sess, *samples[0]
 
 
