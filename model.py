@@ -356,11 +356,20 @@ class Model(tf.Module):
         ]
 
     def dropout_masks(self, num_steps, batch_size):
-        """One mask [T, B, H] per layer: 1 / keep_prob with probability keep_prob, else 0; empty if nothing drops."""
+        """One mask [T, B, H] per layer: 1 / keep_prob with probability keep_prob, else 0; empty if nothing drops.
+
+        16 random bits decide on each number, half of what a uniform float takes; keep_prob is met to 8e-6.
+        """
         if self.keep_prob >= 1.0:
             return []
-        draws = self.generator.uniform([len(self.layers), num_steps, batch_size, self.units])
-        return tf.unstack(tf.where(draws < self.keep_prob, 1.0 / self.keep_prob, 0.0))
+        kept = tf.constant(min(max(round(self.keep_prob * 2**16), 1), 2**16 - 1), tf.uint16)
+        shape, masks = [num_steps, batch_size, self.units], []
+        size = num_steps * batch_size * self.units
+        for _ in self.layers:
+            words = self.generator.uniform_full_int([(size + 1) // 2], tf.uint32)
+            bits = tf.reshape(tf.reshape(tf.bitcast(words, tf.uint16), [-1])[:size], shape)
+            masks.append(tf.cast(bits < kept, tf.float32) / self.keep_prob)
+        return masks
 
     def step(self, x, states, weights=None):
         """One point through all layers, no dropout: x [B, 3], states -> last layer's output [B, H], new states.
@@ -389,13 +398,13 @@ class Model(tf.Module):
             product_type = self.product_type if training else tf.float32
             time_major = tf.transpose(x, [1, 0, 2])
             h, states = lstm_sequence(time_major, masks[:-1], states, self.lstm_weights(), product_type)
-            h = tf.transpose(h * masks[-1] if masks else h, [1, 0, 2])
-        else:
-            h, before, states = x, states, []
-            for k, layer in enumerate(self.layers):
-                h, *state = layer(h, initial_state=list(before[k]))
-                states.append(type(before[k])(*state))
-                h = h * tf.transpose(masks[k], [1, 0, 2]) if masks else h
+            z_hat = self.output(h * masks[-1] if masks else h)
+            return tf.transpose(z_hat, [1, 0, 2]), states
+        h, before, states = x, states, []
+        for k, layer in enumerate(self.layers):
+            h, *state = layer(h, initial_state=list(before[k]))
+            states.append(type(before[k])(*state))
+            h = h * tf.transpose(masks[k], [1, 0, 2]) if masks else h
         return self.output(h), states
 
     def loss(self, x, y, training=False):
