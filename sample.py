@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from model import Model  # before tensorflow, whose start-up notes it keeps quiet
-from train import Help, RunError, number, read_config
+from train import RunError, number, read_config
 from utils import (
     draw_strokes,
     draw_strokes_eos_weighted,
@@ -29,7 +29,8 @@ PRETRAINED = Path(__file__).resolve().parent / "save" / "pretrained"
 
 def build_parser():
     """All flags; those of the post's program keep its names and defaults."""
-    parser = argparse.ArgumentParser(prog="sample.py", description="Draw handwriting as SVG.", formatter_class=Help)
+    parser = argparse.ArgumentParser("sample.py", description="Draw handwriting as SVG.",
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--filename", default="sample", help="path that the names of the pictures begin with")
     parser.add_argument("--sample_length", default=800, type=number(int, 1, 1_000_000), help="points in a sample")
     parser.add_argument("--scale_factor", default=10.0, type=number(float, 0, 1e6, open_low=True),

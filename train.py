@@ -46,13 +46,10 @@ def number(kind, low, high=math.inf, open_low=False):
     return parse
 
 
-class Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows a flag's default where its help says nothing of it."""
-
-
 def build_parser():
     """All flags; those of the post's program keep its names and defaults."""
-    parser = argparse.ArgumentParser("train.py", description="Train the network on pen data.", formatter_class=Help)
+    parser = argparse.ArgumentParser("train.py", description="Train the network on pen data.",
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     network = parser.add_argument_group("network")
     network.add_argument("--model", default="lstm", choices=sorted(LAYERS), help="kind of recurrent layer")
     network.add_argument("--rnn_size", default=256, type=number(int, 1, 65536), help="units in a layer")
