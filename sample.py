@@ -24,6 +24,7 @@ from utils import (
 
 import tensorflow as tf
 
+MOST_POINTS = 2_000_000  # in all samples together: their mixtures take a gigabyte
 PRETRAINED = Path(__file__).resolve().parent / "save" / "pretrained"
 
 
@@ -112,6 +113,9 @@ def draw_pictures(strokes, params, filename, scale_factor, plot=False):
 
 def run(args):
     """Draw as the flags say. Returns model, sess and the first sample's strokes and params, in pen units."""
+    if args.num_samples * args.sample_length > MOST_POINTS:
+        raise RunError(f"--num_samples {args.num_samples} times --sample_length {args.sample_length} is more than "
+                       f"{MOST_POINTS} points; draw fewer or shorter samples at once")
     check_output(args.line_strokes or args.filename)
     folder = find_run(args)
     model = restore(folder)

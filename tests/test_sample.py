@@ -280,6 +280,12 @@ def test_command_refuses_with_a_sentence_and_no_traceback(broken_run, here):
     )
 
 
+def test_more_points_than_memory_holds_are_refused(here, capsys):
+    message = refusal(capsys, "--num_samples=2001", "--sample_length=1000", "--model_dir", here)
+    assert message == ("--num_samples 2001 times --sample_length 1000 is more than 2000000 points; draw fewer or "
+                       "shorter samples at once")  # fmt: skip
+
+
 @pytest.mark.parametrize("flag", ["--filename", "--line_strokes"])
 def test_an_output_folder_that_does_not_exist_is_refused_before_anything_is_drawn(here, capsys, flag):
     message = refusal(capsys, flag, here / "nowhere" / "a", "--model_dir", here)
