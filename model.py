@@ -8,6 +8,7 @@ transformed. Everything here is in scaled units (pen units / data_scale) unless 
 """
 
 import contextlib
+import itertools
 import math
 import os
 from pathlib import Path
@@ -31,6 +32,7 @@ def quiet_stderr():
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")  # keeps freed memory for the next step: a tenth faster
 with quiet_stderr():  # TensorFlow tells of its build and of drivers that it did not find, and no setting stops it
     import keras
     import tensorflow as tf
@@ -40,7 +42,10 @@ LOG_SIGMA_MIN = -8.0  # a deviation of 0.0003 scaled units, a hundredth of the p
 RHO_HAT_MAX = 8.0  # 1 - rho^2 stays above 4e-7
 LOGIT_MAX = 1e4  # of Z_0 and pi_hat
 DISTANCE_MAX = 1e9  # from a component's mean to a point, per axis; the squared deviations stay within float32
+PIECES = 2  # of a sequence in training, one after the other: what the derivative needs is held for one at a time
+PART_ROWS = 12  # fewest windows of a minibatch that are worth a core of their own
 CHUNK = 100  # points drawn by one call of the compiled sampling loop
+GROUP = 16  # samples drawn by it at most; more are drawn by several at once
 
 
 class Mixture(NamedTuple):
@@ -74,6 +79,11 @@ class LSTMWeights(NamedTuple):
     w: tf.Tensor  # [D + H, 4 H] kernel over recurrent kernel
     b: tf.Tensor  # [4 H]
     p: tf.Tensor | None  # [3, H] peepholes of i, f, o
+
+
+def compiled(function):
+    """The function compiled by XLA, which makes one loop of many small operations."""
+    return tf.function(function, autograph=False, jit_compile=True)
 
 
 # ---------------------------------------------------------------------------------------------- the mixture density
@@ -123,6 +133,22 @@ def negative_log_likelihood(z_hat, target):
     return tf.nn.softplus((2.0 * eos - 1.0) * eos_hat) - log_density  # -ln eos, or -ln(1 - eos) where eos is 0
 
 
+@compiled
+def nll_and_slope(z_hat, target):
+    """negative_log_likelihood [...] and its derivative by z_hat [..., 1 + 6 M]."""
+    with tf.GradientTape() as tape:
+        tape.watch(z_hat)
+        nll = negative_log_likelihood(z_hat, target)
+    return nll, tape.gradient(nll, z_hat)
+
+
+@tf.custom_gradient
+def compiled_nll(z_hat, target):
+    """negative_log_likelihood, compiled for each shape together with its derivative, so that only that is kept."""
+    nll, slope = nll_and_slope(z_hat, target)
+    return nll, lambda d_nll: (d_nll[..., None] * slope, None)
+
+
 def sample_point(z_hat, noise):
     """A point [B, 3] drawn from z_hat [B, 1 + 6 M] with noise [B, 4]: two uniform numbers and two standard normals."""
     m = mixture(z_hat)
@@ -138,42 +164,59 @@ def sample_point(z_hat, noise):
 # --------------------------------------------------------------------------------------------- one point in one layer
 
 
-def matmul(a, b):
+def matmul(a, b, transpose_a=False):
     """The product in the type of b (bfloat16 runs on units of their own in recent CPUs), the result in float32."""
-    return tf.cast(tf.matmul(tf.cast(a, b.dtype), b), tf.float32)
+    return tf.cast(tf.matmul(tf.cast(a, b.dtype), b, transpose_a=transpose_a), tf.float32)
 
 
-def lstm_step(xh, weights, c):
-    """One point: xh [B, D + H] the input beside the last output, c [B, H] the cell (Graves, eq. 7 to 11).
+def drop_out(h, mask, keep_prob):
+    """h / keep_prob where the mask is true, 0 elsewhere; h where there is no mask."""
+    return h if mask is None else tf.where(mask, h / keep_prob, 0.0)
 
-    i = sigmoid(z_i + p_i c), f = sigmoid(z_f + p_f c), g = tanh(z_g), c' = f c + i g, o = sigmoid(z_o + p_o c'),
-    h' = o tanh(c'), where z = xh w + b. Returns the new LSTMState and (i, f, g, o, tanh c') for the derivative.
+
+def lstm_gates(z, c, p):
+    """The gates i, f, g, o, the new cell c' and tanh c', [B, H] each, from z [4, B, H], the cell c and peepholes p.
+
+    i = sigmoid(z_i + p_i c), f = sigmoid(z_f + p_f c), g = tanh(z_g), c' = f c + i g, o = sigmoid(z_o + p_o c')
+    (Graves, eq. 7 to 10).
     """
-    i, f, g, o = tf.split(matmul(xh, weights.w) + weights.b, 4, axis=1)
-    if weights.p is not None:
-        i, f = i + weights.p[0] * c, f + weights.p[1] * c
+    i, f, g, o = tf.unstack(tf.cast(z, tf.float32))
+    if p is not None:
+        i, f = i + p[0] * c, f + p[1] * c
     i, f, g = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g)
     c = f * c + i * g
-    if weights.p is not None:
-        o = o + weights.p[2] * c
-    o, tanh_c = tf.sigmoid(o), tf.tanh(c)
-    return LSTMState(o * tanh_c, c), (i, f, g, o, tanh_c)
+    o = tf.sigmoid(o if p is None else o + p[2] * c)
+    return i, f, g, o, c, tf.tanh(c)
 
 
-def lstm_step_backward(dh, dc, gates, c, weights):
-    """The derivative of lstm_step: from dh, dc of the new state to (dz [B, 4 H], dc of the cell before)."""
-    i, f, g, o, tanh_c = gates
-    sigmoid_grad, tanh_grad = tf.raw_ops.SigmoidGrad, tf.raw_ops.TanhGrad
-    do = sigmoid_grad(y=o, dy=dh * tanh_c)
-    dc = dc + tanh_grad(y=tanh_c, dy=dh * o)
-    if weights.p is not None:
-        dc = dc + do * weights.p[2]
-    di, df = sigmoid_grad(y=i, dy=dc * g), sigmoid_grad(y=f, dy=dc * c)
-    dg = tanh_grad(y=g, dy=dc * i)
+@compiled
+def lstm_cell(z, c, p=None, mask=None, keep_prob=1.0):
+    """The new LSTMState (o tanh c', c') (Graves, eq. 11) from z [4, B, H], c and peepholes p; its h after dropout."""
+    *_, o, c, tanh_c = lstm_gates(z, c, p)
+    h = o * tanh_c
+    return LSTMState(h, c), drop_out(h, mask, keep_prob)
+
+
+@compiled
+def lstm_cell_backward(z, c, p, mask, keep_prob, d_xh, d_above, dc):
+    """The derivative of lstm_cell: dz [B, 4 H] in the type of z, and dc of the cell before.
+
+    The output went into two products, and dh = d_xh + m d_above with m what drops out: d_xh [B, .. + H] of the layer's
+    own next xh, d_above [B, H + ..] of the xh of the layer above, or of the network's output.
+    """
+    i, f, g, o, _, tanh_c = lstm_gates(z, c, p)
+    units = c.shape[1]
+    dh, d_above = tf.cast(d_xh[:, -units:], tf.float32), tf.cast(d_above[:, :units], tf.float32)
+    dh = dh + drop_out(d_above, mask, keep_prob)
+    do = dh * tanh_c * o * (1.0 - o)
+    dc = dc + dh * o * (1.0 - tanh_c * tanh_c)
+    if p is not None:
+        dc = dc + do * p[2]
+    di, df, dg = dc * g * i * (1.0 - i), dc * c * f * (1.0 - f), dc * i * (1.0 - g * g)
     dc = dc * f
-    if weights.p is not None:
-        dc = dc + di * weights.p[0] + df * weights.p[1]
-    return tf.concat([di, df, dg, do], axis=1), dc
+    if p is not None:
+        dc = dc + di * p[0] + df * p[1]
+    return tf.cast(tf.concat([di, df, dg, do], axis=1), z.dtype), dc
 
 
 def gru_step(x, layer, h):
@@ -194,84 +237,87 @@ def rnn_step(x, layer, h):
 # ---------------------------------------------------------------------------- a whole sequence, derivative by hand
 
 
-def lstm_sequence(x, masks, states, layers, product_type=tf.float32):
+def lstm_sequence(x, masks, keep_prob, states, layers, product_type=tf.float32):
     """All lstm layers over a whole sequence as one loop over time, with its derivative written by hand.
 
-    x [T, B, D] input; masks: a dropout mask [T, B, H] for the output of each layer but the last, or an empty list;
-    states: a list of LSTMState; layers: a list of LSTMWeights; product_type: the type of the factors of products.
-    Returns the last layer's output [T, B, H] and the list of final states, all float32.
+    x [T, B, D] input; masks: bool [T, B, H] of what is kept of each layer's output, or an empty list; states: a list
+    of LSTMState; layers: a list of LSTMWeights; product_type: the type of the factors of products.
+    Returns the last layer's output [T, B, H] after dropout, and the list of final states, all float32.
 
-    Forward, at point t in each layer: xh = [m x, h] with m the mask, z = xh w + b, and lstm_step. Backward, from the
-    last point to the first: dz from lstm_step_backward, then d[m x, h] = dz w^T. What makes it fast on a CPU: input
-    and output share one product; the gradient of a weight is not added up inside the loop, since dw, the sum over t
-    of xh^T dz, is one large product of all xh [T B, D + H] and all dz [T B, 4 H] after it; and the loop keeps
-    references to the tensors that the derivative needs (TensorArray) instead of copying them.
+    Forward, at point t in each layer: xh = [x, h, 1] with x the output of the layer below after dropout and h the
+    layer's own last one, z = xh w with b as the last row of w, and lstm_cell. Backward, from the last point to the
+    first: dz from lstm_cell_backward, then d[x, h] = dz w^T. What makes it fast on a CPU: input, last output and bias
+    share one product; what lies between two products is one compiled function, forward and backward; the gradient of
+    a weight is not added up inside the loop, since dw, the sum over t of xh^T dz, is one large product of all xh
+    [T B, D + H + 1] and all dz [T B, 4 H] after it; and the loop keeps references to what the derivative needs
+    (TensorArray), no copies, and only xh, z and c of each point, from which the gates are found again.
     """
     num_layers, num_steps, inputs, units = len(layers), tf.shape(x)[0], x.shape[2], states[0].h.shape[1]
     peephole = layers[0].p is not None
     layers = [tuple(value for value in weights if value is not None) for weights in layers]
     structure = (x, list(masks), list(states), layers)
 
-    def array(size=units, dtype=tf.float32):
-        return tf.TensorArray(dtype, num_steps, element_shape=[x.shape[1], size], clear_after_read=False)
+    def array(width=units, dtype=tf.float32, gates=()):
+        return tf.TensorArray(dtype, num_steps, element_shape=[*gates, x.shape[1], width], clear_after_read=False)
 
     @tf.custom_gradient
     def run(*tensors):
         x, masks, states, layers = tf.nest.pack_sequence_as(structure, tensors)
-        layers = [LSTMWeights(tf.cast(w, product_type), b, *(p or [None])) for w, b, *p in layers]
-        keeps = [array().unstack(mask) for mask in masks]
+        peepholes = [p[0] if p else None for _, _, *p in layers]
+        layers = [tf.cast(tf.concat([w, b[None]], axis=0), product_type) for w, b, *_ in layers]
+        by_gate = [tf.transpose(tf.reshape(wb, [-1, 4, units]), [1, 0, 2]) for wb in layers]
+        one = tf.ones([tf.shape(x)[1], 1])
+        kept = [array(dtype=tf.bool).unstack(mask) for mask in masks]
         xs = array(inputs).unstack(x)
 
         def step(t, states, out, saved):
             states, saved, below = list(states), list(saved), xs.read(t)
-            for k, weights in enumerate(layers):
-                xh, c = tf.cast(tf.concat([below, states[k].h], axis=1), product_type), states[k].c
-                states[k], gates = lstm_step(xh, weights, c)
-                saved[k] = [a.write(t, value) for a, value in zip(saved[k], (xh, c, *gates), strict=True)]
-                below = states[k].h * keeps[k].read(t) if k < len(keeps) else states[k].h
-            return t + 1, states, out.write(t, states[-1].h), saved
+            for k in range(num_layers):
+                c, xh = states[k].c, tf.cast(tf.concat([below, states[k].h, one], axis=1), product_type)
+                z = tf.matmul(xh[None], by_gate[k])  # [4, B, H]: a gate each, to take one of them copies nothing
+                states[k], below = lstm_cell(z, c, peepholes[k], kept[k].read(t) if kept else None, keep_prob)
+                saved[k] = [a.write(t, value) for a, value in zip(saved[k], (xh, z, c), strict=True)]
+            return t + 1, states, out.write(t, below), saved
 
-        saved = [[array(size + units, product_type), *(array() for _ in range(6))]
-                 for size in [inputs] + [units] * (num_layers - 1)]
+        saved = [[array(width + units + 1, product_type), array(units, product_type, [4]), array()]
+                 for width in [inputs] + [units] * (num_layers - 1)]
         _, finals, out, saved = tf.while_loop(lambda t, *_: t < num_steps, step, (0, states, array(), saved),
                                               maximum_iterations=num_steps)
 
         def backward(d_out, *d_finals):
             d_outs = array().unstack(d_out)
             # [k]: from dz of layer k to its xh; the lowest layer's input waits until after the loop.
-            w_turned = [tf.transpose(weights.w[0 if k else inputs:]) for k, weights in enumerate(layers)]
+            w_turned = [tf.transpose(wb[0 if k else inputs:-1]) for k, wb in enumerate(layers)]
 
-            def step_back(k, d_states, dzs):
-                t, d_states, dzs = num_steps - 1 - k, list(d_states), list(dzs)
-                d_above = d_outs.read(t)
-                for n in reversed(range(num_layers)):
-                    _, c, *gates = (a.read(t) for a in saved[n])
-                    dz, dc = lstm_step_backward(d_states[n].h + d_above, d_states[n].c, gates, c, layers[n])
-                    dz = tf.cast(dz, product_type)
-                    dzs[n] = dzs[n].write(t, dz)
-                    dh = matmul(dz, w_turned[n])
-                    if n:
-                        d_above, dh = tf.split(dh, 2, axis=1)
-                        d_above = d_above * keeps[n - 1].read(t) if keeps else d_above
-                    d_states[n] = LSTMState(dh, dc)
-                return k + 1, d_states, dzs
+            def step_back(t, d_xhs, dcs, dzs):
+                d_xhs, dcs, dzs, d_above = list(d_xhs), list(dcs), list(dzs), d_outs.read(t)
+                for k in reversed(range(num_layers)):
+                    mask, (z, c) = kept[k].read(t) if kept else None, (a.read(t) for a in saved[k][1:])
+                    dz, dcs[k] = lstm_cell_backward(z, c, peepholes[k], mask, keep_prob, d_xhs[k], d_above, dcs[k])
+                    dzs[k] = dzs[k].write(t, dz)
+                    d_above = d_xhs[k] = tf.matmul(dz, w_turned[k])
+                return t - 1, d_xhs, dcs, dzs
 
-            dzs = [array(4 * units, product_type) for _ in layers]
             d_finals = tf.nest.pack_sequence_as(list(states), d_finals)
-            _, d_states, dzs = tf.while_loop(lambda k, *_: k < num_steps, step_back, (0, d_finals, dzs),
-                                             maximum_iterations=num_steps)
-            dzs = [array.concat() for array in dzs]
-            d_layers = []
-            for (xh, c, *_), dz, final in zip(saved, dzs, finals, strict=True):
-                ones = tf.ones([1, tf.shape(dz)[0]], product_type)
-                d_layers.append([matmul(tf.transpose(xh.concat()), dz), matmul(ones, dz)[0]])
+            d_xhs = [tf.pad(tf.cast(d.h, product_type), [[0, 0], [units if k else 0, 0]])
+                     for k, d in enumerate(d_finals)]
+            dzs = [array(4 * units, product_type) for _ in layers]
+            _, d_xhs, dcs, dzs = tf.while_loop(lambda t, *_: t >= 0, step_back,
+                                               (num_steps - 1, d_xhs, [d.c for d in d_finals], dzs),
+                                               maximum_iterations=num_steps)
+            d_layers, dzs = [], [array.concat() for array in dzs]
+            for (xh, _, c), dz, final in zip(saved, dzs, finals, strict=True):
+                d_wb = matmul(xh.concat(), dz, transpose_a=True)
+                d_layers.append([d_wb[:-1], d_wb[-1]])
                 if peephole:
                     di, df, _, do = tf.split(tf.cast(dz, tf.float32), 4, axis=1)
                     before = c.concat()
                     after = tf.concat([before[tf.shape(final.c)[0]:], final.c], axis=0)
                     pairs = ((di, before), (df, before), (do, after))
                     d_layers[-1].append(tf.stack([tf.reduce_sum(d * c, axis=0) for d, c in pairs]))
-            d_x = tf.reshape(matmul(dzs[0], tf.transpose(layers[0].w[:inputs])), tf.shape(x))
+            d_x = tf.reshape(matmul(dzs[0], tf.transpose(layers[0][:inputs])), tf.shape(x))
+            d_hs = [tf.cast(d_xh[:, -units:], tf.float32) for d_xh in d_xhs]
+            d_states = [LSTMState(dh, dc) for dh, dc in zip(d_hs, dcs, strict=True)]
             return [d_x, *([None] * len(masks)), *tf.nest.flatten((d_states, d_layers))]
 
         return (out.stack(), *tf.nest.flatten(finals)), backward
@@ -289,6 +335,31 @@ def cpu_has_bfloat16():
         return bool({"avx512_bf16", "amx_bf16"} & set(Path("/proc/cpuinfo").read_text().split()))
     except OSError:
         return False
+
+
+def set_threads(batch_size):
+    """Let TensorFlow work on as many parts of a minibatch at once as there are cores; see `parts`.
+
+    Two cores share the product of 50 rows and a weight matrix badly: each takes as long for 25 rows of its own. Call
+    it before TensorFlow's first operation; later, or where the minibatch is too small to part, it changes nothing.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    number = min(cores, batch_size // PART_ROWS)
+    if number > 1 and not tf.config.list_physical_devices("GPU"):
+        with contextlib.suppress(RuntimeError):  # what TensorFlow raises when it is at work already
+            tf.config.threading.set_intra_op_parallelism_threads(max(1, cores // number))
+            tf.config.threading.set_inter_op_parallelism_threads(number)
+
+
+def parts(*tensors):
+    """The tensors [B, ...] in parts of nearly the same size, a list of tuples, as many as set_threads provided for.
+
+    Operations on different parts do not wait for each other, so TensorFlow runs them at the same time.
+    """
+    size = tensors[0].shape[0] or tf.shape(tensors[0])[0]
+    number = max(tf.config.threading.get_inter_op_parallelism_threads(), 1)
+    edges = [size * k // number for k in range(number + 1)]
+    return [tuple(tensor[start:end] for tensor in tensors) for start, end in itertools.pairwise(edges)]
 
 
 class Model(tf.Module):
@@ -327,7 +398,6 @@ class Model(tf.Module):
         self.generator = tf.random.Generator.from_seed(next(seeds))  # of the dropout masks
         self.on_gpu = bool(tf.config.list_logical_devices("GPU"))
         precision = getattr(args, "precision", "float32")
-        self.compiled_nll = tf.function(negative_log_likelihood, autograph=False, jit_compile=True)
         fast = precision == "bfloat16" or (precision == "auto" and not self.on_gpu and cpu_has_bfloat16())
         self.product_type = tf.bfloat16 if fast else tf.float32
 
@@ -356,7 +426,7 @@ class Model(tf.Module):
         ]
 
     def dropout_masks(self, num_steps, batch_size):
-        """One mask [T, B, H] per layer: 1 / keep_prob with probability keep_prob, else 0; empty if nothing drops.
+        """One mask [T, B, H] per layer, true with probability keep_prob; none if nothing drops.
 
         16 random bits decide on each number, half of what a uniform float takes; keep_prob is met to 8e-6.
         """
@@ -368,7 +438,7 @@ class Model(tf.Module):
         for _ in self.layers:
             words = self.generator.uniform_full_int([(size + 1) // 2], tf.uint32)
             bits = tf.reshape(tf.reshape(tf.bitcast(words, tf.uint16), [-1])[:size], shape)
-            masks.append(tf.cast(bits < kept, tf.float32) / self.keep_prob)
+            masks.append(bits < kept)
         return masks
 
     def step(self, x, states, weights=None):
@@ -380,7 +450,8 @@ class Model(tf.Module):
         weights = weights or (self.lstm_weights() if self.kind == "lstm" else self.layers)
         for layer, state in zip(weights, states, strict=True):
             if self.kind == "lstm":
-                new.append(lstm_step(tf.concat([x, state.h], axis=1), layer, state.c)[0])
+                z = tf.matmul(tf.concat([x, state.h], axis=1), layer.w) + layer.b
+                new.append(lstm_cell(tf.stack(tf.split(z, 4, axis=1)), state.c, layer.p)[0])
             else:
                 new.append(RNNState((gru_step if self.kind == "gru" else rnn_step)(x, layer, state.h)))
             x = new[-1].h
@@ -395,23 +466,28 @@ class Model(tf.Module):
         states = self.initial_state(tf.shape(x)[0]) if states is None else states
         masks = self.dropout_masks(tf.shape(x)[1], tf.shape(x)[0]) if training else []
         if self.peepholes or (self.kind == "lstm" and training and not self.on_gpu):
-            product_type = self.product_type if training else tf.float32
-            time_major = tf.transpose(x, [1, 0, 2])
-            h, states = lstm_sequence(time_major, masks[:-1], states, self.lstm_weights(), product_type)
-            z_hat = self.output(h * masks[-1] if masks else h)
-            return tf.transpose(z_hat, [1, 0, 2]), states
+            product_type, pieces = (self.product_type, PIECES) if training else (tf.float32, 1)
+            pieces = min(pieces, x.shape[1] or pieces)
+            weights, x, z_hats = self.lstm_weights(), tf.transpose(x, [1, 0, 2]), []
+            edges = [tf.shape(x)[0] * k // pieces for k in range(pieces + 1)]
+            for start, end in itertools.pairwise(edges):
+                part = [mask[start:end] for mask in masks]
+                h, states = lstm_sequence(x[start:end], part, self.keep_prob, states, weights, product_type)
+                z_hats.append(self.output(h))
+            return tf.transpose(tf.concat(z_hats, axis=0), [1, 0, 2]), states
         h, before, states = x, states, []
         for k, layer in enumerate(self.layers):
             h, *state = layer(h, initial_state=list(before[k]))
             states.append(type(before[k])(*state))
-            h = h * tf.transpose(masks[k], [1, 0, 2]) if masks else h
+            h = drop_out(h, tf.transpose(masks[k], [1, 0, 2]), self.keep_prob) if masks else h
         return self.output(h), states
 
     def loss(self, x, y, training=False):
         """The mean nats per point (scaled units) of y [B, T, 3], each row one point ahead of x [B, T, 3]."""
         # Compiled in training, where all minibatches have one shape; each further shape would cost a compilation.
-        nll = self.compiled_nll if training else negative_log_likelihood
-        return tf.reduce_mean(nll(self(x, training=training)[0], y))
+        nll = compiled_nll if training else negative_log_likelihood
+        sums = [tf.reduce_sum(nll(self(part_x, training=training)[0], part_y)) for part_x, part_y in parts(x, y)]
+        return tf.add_n(sums) / tf.cast(tf.size(y[..., 0]), tf.float32)
 
     # ------------------------------------------------------------------------------------------------------ drawing
 
@@ -438,23 +514,34 @@ class Model(tf.Module):
         )
         return points.stack(), z_hats.stack(), point, states
 
+    @tf.function(autograph=False)
+    def draw_chunks(self, groups):
+        """What draw_chunk returns for each of several groups of samples, (point, states, noise), all at once."""
+        return [self.draw_chunk(*group) for group in groups]
+
     def sample_batch(self, sess, num, batch_size):
         """Draw `batch_size` samples of `num` points at once, from the zero state and the point (0, 0, 1).
 
         sess: the source of randomness, a tf.random.Generator. Returns float32 strokes [B, num, 3] and their Mixture,
         [B, num, M] and eos [B, num], NumPy arrays in pen units. A longer sample begins with the shorter one.
         """
-        point, states = tf.tile([[0.0, 0.0, 1.0]], [batch_size, 1]), self.initial_state(batch_size)
+        number = -(-batch_size // GROUP)
+        size = -(-batch_size // number)  # the groups are of one size, or each other size would have to be compiled
+        points, states = [tf.tile([[0.0, 0.0, 1.0]], [size, 1])] * number, [self.initial_state(size)] * number
         chunks = []
         for _ in range(-(-num // CHUNK)):
             noise = [sess.uniform([CHUNK, batch_size, 2]), sess.normal([CHUNK, batch_size, 2])]
-            points, z_hats, point, states = self.draw_chunk(point, states, tf.concat(noise, axis=2))
-            chunks.append((points, z_hats))
-        points, z_hats = (tf.transpose(tf.concat(part, axis=0)[:num], [1, 0, 2]) for part in zip(*chunks, strict=True))
+            noise = tf.pad(tf.concat(noise, axis=2), [[0, 0], [0, number * size - batch_size], [0, 0]])
+            groups = list(zip(points, states, tf.split(noise, number, axis=1), strict=True))
+            groups = self.draw_chunks(groups) if number > 1 else [self.draw_chunk(*groups[0])]
+            *drawn, points, states = zip(*groups, strict=True)
+            chunks.append([tf.concat(part, axis=1) for part in drawn])
+        strokes, z_hats = (tf.transpose(tf.concat(part, axis=0)[:num, :batch_size], [1, 0, 2])
+                           for part in zip(*chunks, strict=True))
         m = mixture(z_hats)
         scaled = {name: getattr(m, name) * self.data_scale for name in ("mu1", "mu2", "sigma1", "sigma2")}
         params = Mixture(*(np.asarray(value) for value in m._replace(**scaled)))
-        return points.numpy() * np.array([self.data_scale, self.data_scale, 1.0], np.float32), params
+        return strokes.numpy() * np.array([self.data_scale, self.data_scale, 1.0], np.float32), params
 
     def sample(self, sess, num=1200):
         """Draw `num` points: [strokes, params], strokes float32 [num, 3] and the Mixture of every point, in pen units.

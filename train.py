@@ -9,7 +9,8 @@ import time
 import warnings
 from pathlib import Path
 
-from model import LAYERS, Model, negative_log_likelihood  # before tensorflow, whose start-up notes it keeps quiet
+# Before tensorflow, whose start-up notes it keeps quiet.
+from model import LAYERS, Model, negative_log_likelihood, parts, set_threads
 from utils import DataError, DataLoader
 
 import keras
@@ -188,9 +189,9 @@ def make_validate(model, lines):
 
     @tf.function(autograph=False, input_signature=signature)
     def batch_nll(points, lengths):
-        z_hat, _ = model(points[:, :-1])
-        mask = tf.sequence_mask(lengths, tf.shape(points)[1] - 1, tf.float32)
-        return tf.reduce_sum(negative_log_likelihood(z_hat, points[:, 1:]) * mask)
+        masks = tf.sequence_mask(lengths, tf.shape(points)[1] - 1, tf.float32)
+        return tf.add_n([tf.reduce_sum(negative_log_likelihood(model(part[:, :-1])[0], part[:, 1:]) * mask)
+                         for part, mask in parts(points, masks)])
 
     def validate():
         total = 0.0
@@ -272,6 +273,7 @@ def train(args):
     check_folder(args)
     data = load_data(args)
     prepare_folder(args)
+    set_threads(args.batch_size)
     model = Model(args)
     optimizer = keras.optimizers.Adam(args.learning_rate, epsilon=1e-8)
     train_step = make_train_step(model, optimizer, args.grad_clip)

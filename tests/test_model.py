@@ -1,6 +1,9 @@
 """model.py: the network against reference numbers, Keras and NumPy; its density; its samples."""
 
 import math
+import os
+import subprocess
+import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -9,10 +12,13 @@ from model import (
     CHUNK,
     LSTMState,
     Model,
+    compiled_nll,
+    drop_out,
+    lstm_gates,
     lstm_sequence,
-    lstm_step,
     mixture,
     negative_log_likelihood,
+    parts,
     sample_point,
 )
 from train import make_train_step
@@ -126,17 +132,19 @@ def test_lstm_sequence_derivative_equals_automatic_one(layers, peephole, dropout
     for variable in model.peepholes:
         variable.assign(draw(3, units))
     x, states = draw(steps, batch, 3), [LSTMState(draw(batch, units), draw(batch, units)) for _ in range(layers)]
-    masks = [tf.cast(draw(steps, batch, units) > 0, tf.float32) / 0.5 for _ in range(layers - 1) if dropout]
+    masks, keep_prob = [draw(steps, batch, units) > 0 for _ in range(layers) if dropout], 0.7
     d_out, d_final = draw(steps, batch, units), draw(batch, units)
 
-    def automatic(x, masks, states, weights):  # the same equations, differentiated by TensorFlow
+    def automatic(x, masks, keep_prob, states, weights):  # the same equations, differentiated by TensorFlow
         outputs = []
         for t in range(steps):
             below, states = x[t], list(states)
             for k in range(layers):
-                states[k], _ = lstm_step(tf.concat([below, states[k].h], axis=1), weights[k], states[k].c)
-                below = states[k].h * masks[k][t] if k < len(masks) else states[k].h
-            outputs.append(states[-1].h)
+                z = tf.concat([below, states[k].h], axis=1) @ weights[k].w + weights[k].b
+                *_, o, c, tanh_c = lstm_gates(tf.split(z, 4, axis=1), states[k].c, weights[k].p)
+                states[k] = LSTMState(o * tanh_c, c)
+                below = states[k].h * tf.cast(masks[k][t], tf.float32) / keep_prob if dropout else states[k].h
+            outputs.append(below)
         return tf.stack(outputs), states
 
     results = []
@@ -144,7 +152,7 @@ def test_lstm_sequence_derivative_equals_automatic_one(layers, peephole, dropout
         inputs = [x, *tf.nest.flatten(states), *model.trainable_variables[: 3 * layers], *model.peepholes]
         with tf.GradientTape() as tape:
             tape.watch(inputs)
-            outputs, finals = run(x, masks, states, model.lstm_weights())
+            outputs, finals = run(x, masks, keep_prob, states, model.lstm_weights())
             total = tf.reduce_sum(outputs * d_out) + sum(tf.reduce_sum(d_final * v) for v in tf.nest.flatten(finals))
         results.append([outputs, *tf.nest.flatten(finals), *tape.gradient(total, inputs)])
     for theirs, ours in zip(*results, strict=True):
@@ -172,14 +180,65 @@ def test_dropout_reaches_all_layers_of_the_other_kinds(kind):
     model = Model(make_args(model=kind, keep_prob=0.5))
     x = make_points()
     plain = model(x)[0]
-    masks = [tf.ones([12, 2, 8]), tf.ones([12, 2, 8])]
+    masks = [tf.ones([12, 2, 8], tf.bool), tf.ones([12, 2, 8], tf.bool)]
+    model.keep_prob = 1.0
     model.dropout_masks = lambda *_: masks
     assert np.allclose(model(x, training=True)[0], plain)
     for k in range(2):
         changed = [*masks]
-        changed[k] = tf.zeros([12, 2, 8])
+        changed[k] = tf.zeros([12, 2, 8], tf.bool)
         model.dropout_masks = lambda *_, changed=changed: changed
         assert not np.allclose(model(x, training=True)[0], plain)
+
+
+def test_loss_of_a_minibatch_in_parts_is_that_of_the_whole(monkeypatch):
+    x, y = make_points(7, 30), make_points(7, 30, seed=1)
+    results = []
+    for number in (0, 3):  # 0 is what TensorFlow says where nothing was set
+        monkeypatch.setattr(tf.config.threading, "get_inter_op_parallelism_threads", lambda number=number: number)
+        assert [len(part) for part, _ in parts(x, y)] == ([2, 2, 3] if number else [7])
+        model = Model(make_args(keep_prob=1.0))
+        with tf.GradientTape() as tape:
+            loss = model.loss(x, y, training=True)
+        results.append([loss, *tape.gradient(loss, model.trainable_variables)])
+    for whole, sums in zip(*results, strict=True):
+        assert relative_error(sums, whole) < 1e-5
+
+
+@pytest.mark.parametrize(("batch_size", "cores", "expected"), [(50, 2, [1, 2]), (50, 8, [2, 4]), (23, 8, [0, 0])])
+def test_set_threads_gives_a_part_to_each_core_before_tensorflow_is_at_work(batch_size, cores, expected):
+    code = (f"import os; os.sched_getaffinity = lambda _: range({cores}); from model import set_threads, tf; "
+            f"set_threads({batch_size}); threads = tf.config.threading; tf.zeros([1]); set_threads(50); "
+            "print(threads.get_intra_op_parallelism_threads(), threads.get_inter_op_parallelism_threads())")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert [int(word) for word in process.stdout.split()] == expected
+
+
+def test_compiled_nll_has_the_value_and_derivative_of_the_loss():
+    z_hat, target = tf.random.stateless_normal([3, 4, 19], [1, 2]), make_points(3, 4)
+    results = []
+    for function in (negative_log_likelihood, compiled_nll):
+        with tf.GradientTape() as tape:
+            tape.watch(z_hat)
+            nll = function(z_hat, target)
+            total = tf.reduce_sum(nll * tf.range(4.0))
+        results.append([nll, tape.gradient(total, z_hat)])
+    for plain, ours in zip(*results, strict=True):
+        assert relative_error(ours, plain) < 1e-5
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_a_short_sequence_trains(steps):
+    x, y = make_points(4, steps), make_points(4, steps, seed=1)
+    results = []
+    for training in (True, False):
+        model = Model(make_args(keep_prob=1.0))
+        with tf.GradientTape() as tape:
+            loss = model.loss(x, y, training)
+        results.append([loss, *tape.gradient(loss, model.trainable_variables)])
+    for ours, theirs in zip(*results, strict=True):
+        assert np.allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_bfloat16_products_differ_by_their_own_error_only():
@@ -250,11 +309,11 @@ def test_dropout_falls_on_every_layers_output_and_never_on_the_input():
     masks = model.dropout_masks(200, 50)
     assert len(masks) == 2
     for mask in masks:
-        values, counts = np.unique(mask, return_counts=True)
-        assert values.tolist() == pytest.approx([0.0, 1.25])
-        assert counts[1] / counts.sum() == pytest.approx(0.8, abs=0.005)
+        assert mask.shape == (200, 50, 8) and mask.dtype == tf.bool
+        assert np.mean(mask) == pytest.approx(0.8, abs=0.005)
+    assert drop_out(tf.constant([4.0, 4.0]), tf.constant([True, False]), 0.8).numpy().tolist() == [5.0, 0.0]
     x = make_points()
-    nothing = [tf.ones([12, 2, 8]), tf.zeros([12, 2, 8])]
+    nothing = [tf.ones([12, 2, 8], tf.bool), tf.zeros([12, 2, 8], tf.bool)]
     model.dropout_masks = lambda *_: nothing
     assert np.allclose(model(x, training=True)[0], model.output.bias.value)
     model.dropout_masks = lambda *_: nothing[::-1]

@@ -7,10 +7,11 @@
 - startup: the whole of `python sample.py`; beside `python -c "import tensorflow"`.
 - sweep: how a step's time and peak memory grow with batch, sequence, layers and units.
 
-Peers take turns, A B C A B C, so that a machine that slows down slows all of them. The first two turns do not count;
-`first` is the first, compilation included. Times are seconds; ratios are ours / the peer's, of medians. This process
-imports nothing large and measures in others, since on Linux the peak memory that a process reports (ru_maxrss) is never
-less than that of the process that started it.
+Peers take turns, A B C A B C, so that a machine that slows down slows all of them; those of `train` and `sample` live
+in a process each, so that they share neither threads nor memory. The first two turns do not count; `first` is the
+first, with all that happens only once. Times are seconds; ratios are ours / the peer's, of medians. This process
+imports nothing large and measures in others, since on Linux the peak memory that a process reports (ru_maxrss) is
+never less than that of the process that started it.
 """
 
 import argparse
@@ -40,6 +41,7 @@ NETWORK = {"model": "lstm", "rnn_size": 256, "num_layers": 2, "num_mixture": 20,
 SWEEP_BASE = {"batch_size": 25, "seq_length": 150, "num_layers": 1, "rnn_size": 128}  # each is doubled thrice
 PRODUCTS = (512, 1024, 2048, 4096)  # sizes of the square matrices among whose products the fastest is sought
 POINTS, SAMPLES = 800, (1, 64)  # points in a sample; samples drawn at once
+LIMIT_SECONDS = 0.2  # about what a measurement of that product takes
 LARGE = 256 << 20  # bytes: an array of which no cache holds much
 CORPUS = {"num_lines": 1500, "points": 600}  # an eighth of the database
 # After a call, the threads of OpenMP spin: libgomp's for milliseconds, Intel's and LLVM's for 200. A pause before each
@@ -63,13 +65,13 @@ def summary(times):
     return {"median": statistics.median(times), "min": min(times), "max": max(times), "first": first}
 
 
-def take_turns(calls, repeats, scale=1.0):
-    """The summary of each of `calls`, {name: function}; the seconds of the one named limit are multiplied by scale."""
+def take_turns(calls, repeats, measure=timed):
+    """The summary of each of `calls`, {name: function}, of which measure gives the seconds."""
     times = {name: [] for name in calls}
     for _ in range(2 + repeats):
         for name, call in calls.items():
             time.sleep(PAUSE)
-            times[name].append(timed(call) * (scale if name == "limit" else 1.0))
+            times[name].append(measure(call))
     return {name: summary(values) for name, values in times.items()}
 
 
@@ -87,6 +89,42 @@ def alone(function, *args):
     if process.returncode:
         sys.exit(f"run.py: {function}{args} ended with status {process.returncode}:\n{process.stderr}")
     return json.loads(process.stdout.splitlines()[-1])
+
+
+class Peer:
+    """A process that measures one thing whenever it is asked to.
+
+    function: one of this module that returns what to call and by how much to multiply its seconds.
+    """
+
+    def __init__(self, function, *args):
+        code = "import json, sys; sys.path.insert(0, sys.argv[1]); import run; run.serve(*json.loads(sys.argv[2]))"
+        command = [sys.executable, "-c", code, Path(__file__).resolve().parent, json.dumps([function, *args])]
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it lives as long as the process
+        self.process = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=self.errors)
+
+    def __call__(self):
+        """The seconds and the peak memory in MiB, after one more call."""
+        try:
+            self.process.stdin.write("\n")
+            self.process.stdin.flush()
+            self.seconds, self.peak_mib = json.loads(self.process.stdout.readline())
+        except (OSError, ValueError):
+            self.errors.seek(0)
+            sys.exit(f"run.py: {self.process.args[-1]} failed:\n{self.errors.read()}")
+        return self.seconds
+
+    def close(self):
+        self.process.communicate()
+
+
+def serve(function, *args):
+    """What a Peer's process does: one measurement for each line that it reads."""
+    call, scale = globals()[function](*args)
+    for _ in sys.stdin:
+        seconds = timed(call) * scale
+        print(json.dumps([seconds, peak_mib()]), flush=True)
 
 
 def show(title, results, ours="ours"):
@@ -124,11 +162,12 @@ def make_batch(network):
 
 def our_step(network, precision, x, y):
     """A function that takes a training step of this program and returns the loss."""
-    from model import Model
+    from model import Model, set_threads
     from train import make_train_step
 
     import keras
 
+    set_threads(network.batch_size)
     network.precision = precision
     optimizer = keras.optimizers.Adam(network.learning_rate, epsilon=1e-8)
     step = make_train_step(Model(network), optimizer, network.grad_clip)
@@ -150,7 +189,7 @@ def step_operations(network):
 
 
 def fastest_product(precision):
-    """The product of square matrices with the most operations a second: a function that does it, its operations."""
+    """The product of square matrices with the most operations a second: a function that repeats it, its operations."""
     import tensorflow as tf
     import torch
 
@@ -161,31 +200,39 @@ def fastest_product(precision):
         for product in (lambda a=a: tf.matmul(a, a), lambda b=b: torch.matmul(b, b)):
             seconds = min(timed(product) for _ in range(4))
             found.append((2 * size**3 / seconds, product, 2 * size**3))
-    return max(found, key=lambda entry: entry[0])[1:]
+    rate, call, operations = max(found, key=lambda entry: entry[0])
+    times = math.ceil(LIMIT_SECONDS * rate / operations)
+    return lambda: [call() for _ in range(times)], operations * times
 
 
-def train_together(precision, repeats):
-    """Summaries of a step of each trainer, and of the limit: the fastest product, as often as makes a step."""
-    network = argparse.Namespace(**NETWORK)
-    batch = make_batch(network)
-    calls = {name: make_step(network, precision, *batch) for name, make_step in TRAINERS.items()}
-    calls["limit"], operations = fastest_product(precision)
-    return take_turns(calls, repeats, scale=step_operations(network) / operations)
-
-
-def train_alone(trainer, network, precision, repeats):
-    """The summary of a step of one trainer, and the peak memory of its process."""
+def trainer(name, network, precision):
+    """What a Peer calls: a step of one trainer, its seconds as they are."""
     network = argparse.Namespace(**network)
-    step = TRAINERS[trainer](network, precision, *make_batch(network))
+    return TRAINERS[name](network, precision, *make_batch(network)), 1.0
+
+
+def product(precision):
+    """What a Peer calls: the fastest product, its seconds times how often it makes a step's operations."""
+    call, operations = fastest_product(precision)
+    return call, step_operations(argparse.Namespace(**NETWORK)) / operations
+
+
+def train_alone(network, precision, repeats):
+    """The summary of our step, and the peak memory of its process."""
+    step, _ = trainer("ours", network, precision)
     return {**summary([timed(step) for _ in range(2 + repeats)]), "peak_mib": peak_mib()}
 
 
 def bench_train(args):
     results = {}
     for precision in alone("precisions"):
-        results[precision] = alone("train_together", precision, args.repeats)
-        for name in TRAINERS:
-            results[precision][name]["peak_mib"] = alone("train_alone", name, NETWORK, precision, 2)["peak_mib"]
+        peers = {name: Peer("trainer", name, NETWORK, precision) for name in TRAINERS}
+        peers["limit"] = Peer("product", precision)
+        results[precision] = take_turns(peers, args.repeats, measure=lambda peer: peer())
+        for name, peer in peers.items():
+            if name in TRAINERS:
+                results[precision][name]["peak_mib"] = peer.peak_mib
+            peer.close()
         title = "train, {}: a step of {batch_size} x {seq_length} points, {num_layers} x {rnn_size} units"
         show(title.format(precision, **NETWORK), results[precision])
     return results
@@ -200,7 +247,7 @@ def bench_sweep(args):
         for name, start in SWEEP_BASE.items():
             before, exponents = None, {}
             for size in (start << k for k in range(4)):
-                row = alone("train_alone", "ours", {**NETWORK, **SWEEP_BASE, name: size}, precision, args.repeats)
+                row = alone("train_alone", {**NETWORK, **SWEEP_BASE, name: size}, precision, args.repeats)
                 if before:
                     exponents = {key: math.log2(row[key] / before[key]) for key in ("median", "peak_mib")}
                 e = [f"{value:.2f}" for value in exponents.values()] or ["", ""]
@@ -213,34 +260,45 @@ def bench_sweep(args):
 # ------------------------------------------------------------------------------------------------------- sampling
 
 
-def sample_together(batch_size, repeats):
-    """Summaries of drawing by us and by PyTorch, and of the limit: reading all weights from memory once per point.
+def sampler(name, batch_size):
+    """What a Peer calls: the drawing of POINTS points by us or by PyTorch, its seconds as they are."""
+    network = argparse.Namespace(**NETWORK)
+    if name == "pytorch":
+        return pytorch_sampler(network, POINTS, batch_size), 1.0
+    from model import Model
+
+    import tensorflow as tf
+
+    model, sess = Model(network, infer=True), tf.random.Generator.from_seed(0)
+    return lambda: model.sample_batch(sess, POINTS, batch_size), 1.0
+
+
+def reading(where):
+    """What a Peer calls: all weights read once per point, from memory or from wherever an array of their size lies."""
+    import torch
+
+    network = argparse.Namespace(**NETWORK, precision="float32")
+    num_weights = step_operations(network) // (3 * 2 * network.batch_size * network.seq_length)
+    if where == "memory":
+        large = torch.ones(LARGE // 4)
+        return large.sum, POINTS * num_weights / len(large)
+    small = torch.ones(num_weights)
+    return lambda: [small.sum() for _ in range(POINTS)], 1.0
+
+
+def bench_sample(args):
+    """Beside PyTorch there is the limit: reading all weights from memory once per point.
 
     That is no limit for weights that fit into a cache, as the default network's 3 MB do in most CPUs. Hence also
     limit_in_cache: an array as large as the weights, read once per point from wherever it then lies.
     """
-    from model import Model
-
-    import tensorflow as tf
-    import torch
-
-    network = argparse.Namespace(**NETWORK)
-    model, sess = Model(network, infer=True), tf.random.Generator.from_seed(0)
-    num_weights = sum(int(tf.size(variable)) for variable in model.trainable_variables)
-    large, small = torch.ones(LARGE // 4), torch.ones(num_weights)
-    calls = {
-        "ours": lambda: model.sample_batch(sess, POINTS, batch_size),
-        "pytorch": pytorch_sampler(network, POINTS, batch_size),
-        "limit": large.sum,
-        "limit_in_cache": lambda: [small.sum() for _ in range(POINTS)],
-    }
-    return take_turns(calls, repeats, scale=POINTS * num_weights / len(large))
-
-
-def bench_sample(args):
     results = {}
     for size in SAMPLES:
-        results[str(size)] = alone("sample_together", size, args.repeats)
+        peers = {name: Peer("sampler", name, size) for name in ("ours", "pytorch")}
+        peers.update({"limit": Peer("reading", "memory"), "limit_in_cache": Peer("reading", "cache")})
+        results[str(size)] = take_turns(peers, args.repeats, measure=lambda peer: peer())
+        for peer in peers.values():
+            peer.close()
         show(f"sample, {size} x {POINTS} points at once", results[str(size)])
         compilation = results[str(size)]["ours"]["first"] - results[str(size)]["ours"]["median"]
         print(f"ours compiles in {compilation:.2f} s")
