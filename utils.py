@@ -422,31 +422,45 @@ def _load_lines(data_dir):
 # ---------------------------------------------------------------------------------------------- minibatches
 
 
+def _forms(names):
+    """The form of each line: a01-000u for the line a01-000u-02. None where the names are not known."""
+    return [name.rpartition("-")[0] for name in names or ()]
+
+
+def _read_list(path):
+    """The names of forms in one of the database's lists."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return set(file.read().split())
+    except OSError as error:
+        raise DataError(f"The list {path} cannot be read ({error.strerror}).") from None
+
+
 def _split(data_dir, names, num_lines):
     """Return two lists of bool, one per line: trains, validates.
 
-    By the database's own lists if they lie in data_dir: trainset, testset_t and testset_f train, testset_v validates,
-    other lines do neither. Else every 20th form validates, or every 20th line where there is but one form or the
-    names are not known; the first is one of them. A lone line trains.
+    By the database's own lists if they lie in data_dir: forms of trainset, testset_t and testset_f train, but every
+    20th of them validates; testset_v is kept for tests, and with other lines does neither. Without lists every 20th
+    form validates, or every 20th line where there is but one form or the names are not known. The first in order is
+    one of them. A lone line trains.
     """
     found = [name for name in _LISTS if os.path.exists(os.path.join(data_dir, name))]
-    forms = [name.rpartition("-")[0] for name in names or ()]  # a01-000u for the line a01-000u-02
+    forms = _forms(names)
     if found and forms:
         missing = [name for name in _LISTS if name not in found]
         if missing:
             raise DataError(f"{data_dir} has {', '.join(found)} but not {', '.join(missing)}; add or remove the lists.")
-        listed = []
-        for name in _LISTS:
-            with open(os.path.join(data_dir, name), encoding="utf-8", errors="replace") as file:
-                listed.append(set(file.read().split()))
-        trained, held, *more = listed
-        trained = trained.union(*more) - held
-        if trained.isdisjoint(forms) or held.isdisjoint(forms):
-            raise DataError(f"The lists in {data_dir} leave nothing to train on or to validate on; correct them.")
-        return [form in trained for form in forms], [form in held for form in forms]
-    units = forms if len(set(forms)) > 1 else range(num_lines)
-    held = set(sorted(set(units))[::20]) if num_lines > 1 else set()
-    return [unit not in held for unit in units], [unit in held for unit in units]
+        trained, tested, *more = (_read_list(os.path.join(data_dir, name)) for name in _LISTS)
+        trained = trained.union(*more) - tested
+        units = [form if form in trained else None for form in forms]
+    else:
+        units = forms if len(set(forms)) > 1 else list(range(num_lines))
+    known = sorted({unit for unit in units if unit is not None})
+    if found and forms and len(known) < 2:
+        raise DataError(f"The lists in {data_dir} leave fewer than two forms to train and to "
+                        "validate on; correct them.")
+    held = set(known[::20]) if len(known) > 1 else set()
+    return [unit is not None and unit not in held for unit in units], [unit in held for unit in units]
 
 
 class DataLoader:
@@ -455,6 +469,8 @@ class DataLoader:
     raw_data: all lines, int16 [n, 3] each, pen units, sorted by file name; names: theirs, or None.
     data: the training lines with more than seq_length + 2 points; valid_data: the validation lines of two points or
     more, whole. Both float32 [n, 3], moves capped to [-limit, limit] pen units, then divided by scale_factor.
+    deviations: the standard deviations (dx, dy) in pen units of all capped moves but the first of each line that trains
+    or validates.
     num_batches: batches in an epoch, one pass over data in which a line counts len(line) // (seq_length + 2) windows.
     num_damaged: XML files that were skipped. The same seed gives the same batches.
     Raises DataError if there is nothing to train on.
@@ -464,19 +480,21 @@ class DataLoader:
         self.batch_size, self.seq_length = batch_size, seq_length
         self.scale_factor, self.limit = scale_factor, limit
         self.rng = np.random.default_rng(seed)
-        folder, (self.raw_data, self.names, self.num_damaged) = _load_lines(os.fspath(data_dir))
+        self.folder, (self.raw_data, self.names, self.num_damaged) = _load_lines(os.fspath(data_dir))
 
-        trains, validates = _split(folder, self.names, len(self.raw_data))
+        trains, validates = _split(self.folder, self.names, len(self.raw_data))
         training = list(itertools.compress(self.raw_data, trains))
         validation = list(itertools.compress(self.raw_data, validates))
         longest = max(map(len, training), default=0)
         if longest <= seq_length + 2:
             raise DataError(
-                f"No training line in {folder} is longer than seq_length + 2 = {seq_length + 2} points, the longest "
-                f"has {longest}; use a smaller --seq_length."
+                f"No training line in {self.folder} is longer than seq_length + 2 = {seq_length + 2} points, "
+                f"the longest has {longest}; use a smaller --seq_length."
             )
         self._points, self._offsets, self.data = self._scale([line for line in training if len(line) > seq_length + 2])
         _, _, self.valid_data = self._scale([line for line in validation if len(line) >= 2])
+        moves = np.concatenate([np.zeros((0, 2)), *(line[1:, :2] for line in training + validation)])
+        self.deviations = tuple(np.clip(moves, -limit, limit).std(axis=0).tolist())
         self._lengths = np.diff(self._offsets)
         self._windows = np.repeat(np.arange(len(self.data)), self._lengths // (seq_length + 2))
         self.num_batches = max(1, len(self._windows) // batch_size)
@@ -488,6 +506,23 @@ class DataLoader:
         moves = np.clip(points[:, :2], -self.limit, self.limit, out=points[:, :2])
         moves /= self.scale_factor
         return points, offsets, [points[start:end] for start, end in itertools.pairwise(offsets)]
+
+    def lines_of(self, split):
+        """The lines of a split as valid_data has them: "valid", "all", or a list SPLIT.txt of forms in the data folder.
+
+        Raises DataError if there is no such list, or no line of its forms.
+        """
+        path, names = os.path.join(self.folder, f"{split}.txt"), self.names or []
+        if split == "valid":
+            return self.valid_data
+        chosen = self.raw_data
+        if split != "all":
+            listed = _read_list(path)
+            chosen = itertools.compress(self.raw_data, (form in listed for form in _forms(names)))
+        lines = self._scale([line for line in chosen if len(line) >= 2])[2]
+        if not lines:
+            raise DataError(f"No line in {self.folder} is of a form in {path}.")
+        return lines
 
     def next_batch(self):
         """Return x and y, float32 [B, T, 3] in scaled units, y one point ahead of x.

@@ -637,15 +637,49 @@ def test_split_by_the_lists_of_the_database(tmp_path):
     cache_of(tmp_path, [line(10 + i) for i in range(len(names))], names)
     write_lists(tmp_path, " a01-000 \r\n\n", "a01-000u  \n", "b01-001\nnot-here\n", "c\n\n  ")
     loader = DataLoader(seq_length=2, data_dir=tmp_path)
-    assert lengths(loader.data) == [10, 11, 13, 14]  # d and e stand in no list
-    assert lengths(loader.valid_data) == [12]
+    assert lengths(loader.valid_data) == [10, 11]  # the first form of those that train, and every 20th after it
+    assert lengths(loader.data) == [13, 14]  # d and e stand in no list
+    assert lengths(loader.lines_of("testset_v")) == [12]
+    assert lengths(loader.lines_of("testset_f")) == [14]
+    assert lengths(loader.lines_of("valid")) == [10, 11]
+    assert lengths(loader.lines_of("all")) == [10, 11, 12, 13, 14, 15, 16]
 
 
-def test_split_never_trains_on_a_form_that_validates(tmp_path):
-    cache_of(tmp_path, [line(10), line(11)], ["a-01", "b-01"])
-    write_lists(tmp_path, "a\nb", "b")
+def test_split_holds_every_20th_form_of_the_lists_for_validation(tmp_path):
+    names = [f"f{form:02d}-01" for form in range(45)]
+    cache_of(tmp_path, [line(10 + i) for i in range(45)], names)
+    write_lists(tmp_path, " ".join(f"f{form:02d}" for form in range(40)), "f40 f41", "f42", "f43 f44")
     loader = DataLoader(seq_length=2, data_dir=tmp_path)
-    assert (lengths(loader.data), lengths(loader.valid_data)) == ([10], [11])
+    assert lengths(loader.valid_data) == [10, 30, 52]
+    assert lengths(loader.lines_of("testset_v")) == [50, 51]
+    assert len(loader.data) == 45 - 3 - 2
+
+
+def test_split_never_trains_on_a_form_for_tests(tmp_path):
+    cache_of(tmp_path, [line(10), line(11), line(12)], ["a-01", "b-01", "c-01"])
+    write_lists(tmp_path, "a\nb\nc", "b")
+    loader = DataLoader(seq_length=2, data_dir=tmp_path)
+    assert (lengths(loader.valid_data), lengths(loader.data)) == ([10], [12])
+
+
+def test_lines_of_names_what_is_not_there(tmp_path):
+    cache_of(tmp_path, [line(10), line(11)], ["a-01", "b-01"])
+    loader = DataLoader(seq_length=2, data_dir=tmp_path)
+    with pytest.raises(DataError, match=r"The list .*testset_v.txt cannot be read \(No such file"):
+        loader.lines_of("testset_v")
+    (tmp_path / "mine.txt").write_text("c")
+    with pytest.raises(DataError, match=r"No line in .* is of a form in .*mine.txt"):
+        loader.lines_of("mine")
+
+
+def test_deviations_are_those_of_capped_moves_without_the_first_of_a_line(tmp_path):
+    lines = [line(10), line(12), line(14)]
+    lines[0][0] = 9999, 9999, 0
+    lines[1][3] = -700, 30, 1
+    cache_of(tmp_path, lines, ["a-01", "b-01", "c-01"])
+    write_lists(tmp_path, "a b", "c")
+    moves = np.concatenate([array[1:, :2] for array in lines[:2]]).clip(-500, 500).astype(float)
+    assert DataLoader(seq_length=2, data_dir=tmp_path).deviations == pytest.approx(moves.std(axis=0))
 
 
 def test_split_names_the_lists_that_are_missing(tmp_path):
@@ -662,7 +696,7 @@ def test_split_names_the_lists_that_are_missing(tmp_path):
 def test_split_by_lists_that_fit_no_line_is_an_error(tmp_path, train, valid):
     cache_of(tmp_path, [line(10), line(11)], ["a-01", "b-01"])
     write_lists(tmp_path, train, valid)
-    with pytest.raises(DataError, match="leave nothing to train on or to validate on; correct them"):
+    with pytest.raises(DataError, match="leave fewer than two forms to train and to validate on; correct them"):
         DataLoader(seq_length=2, data_dir=tmp_path)
 
 
