@@ -107,11 +107,20 @@ def split_outputs(z_hat):
     return eos_hat, pi_hat, mu1, mu2, sigma1_hat, sigma2_hat, rho_hat
 
 
-def mixture(z_hat):
-    """The Mixture that the outputs z_hat [..., 1 + 6 M] stand for (Graves, eq. 18 to 22; eos with the post's sign)."""
+def mixture(z_hat, bias=0.0):
+    """The Mixture that the outputs z_hat [..., 1 + 6 M] stand for (Graves, eq. 18 to 22; eos with the post's sign).
+
+    bias: of at least 0; likely components become likelier and deviations exp(bias) times smaller (eq. 61 and 62).
+    """
     eos_hat, pi_hat, mu1, mu2, sigma1_hat, sigma2_hat, rho_hat = split_outputs(z_hat)
-    sigma1, sigma2 = tf.exp(sigma1_hat), tf.exp(sigma2_hat)
-    return Mixture(tf.nn.softmax(pi_hat), mu1, mu2, sigma1, sigma2, tf.tanh(rho_hat), tf.sigmoid(-eos_hat))
+    pi, sigma1, sigma2 = tf.nn.softmax(pi_hat * (1.0 + bias)), tf.exp(sigma1_hat - bias), tf.exp(sigma2_hat - bias)
+    return Mixture(pi, mu1, mu2, sigma1, sigma2, tf.tanh(rho_hat), tf.sigmoid(-eos_hat))
+
+
+def mean_move(z_hat):
+    """The mean [..., 2] of dx and dy in the mixture of z_hat [..., 1 + 6 M]."""
+    m = mixture(z_hat)
+    return tf.stack([tf.reduce_sum(m.pi * m.mu1, axis=-1), tf.reduce_sum(m.pi * m.mu2, axis=-1)], axis=-1)
 
 
 def negative_log_likelihood(z_hat, target):
@@ -149,9 +158,9 @@ def compiled_nll(z_hat, target):
     return nll, lambda d_nll: (d_nll[..., None] * slope, None)
 
 
-def sample_point(z_hat, noise):
+def sample_point(z_hat, noise, bias=0.0):
     """A point [B, 3] drawn from z_hat [B, 1 + 6 M] with noise [B, 4]: two uniform numbers and two standard normals."""
-    m = mixture(z_hat)
+    m = mixture(z_hat, bias)
     below = tf.cast(tf.cumsum(m.pi, axis=-1)[:, :-1] < noise[:, :1], tf.int32)
     chosen = tf.one_hot(tf.reduce_sum(below, axis=-1), m.pi.shape[-1])
     mu1, mu2, sigma1, sigma2, rho = (tf.reduce_sum(chosen * value, axis=-1) for value in m[1:6])
@@ -492,22 +501,22 @@ class Model(tf.Module):
     # ------------------------------------------------------------------------------------------------------ drawing
 
     @tf.function(autograph=False, jit_compile=True)
-    def draw_chunk(self, point, states, noise):
-        """CHUNK points after `point` [B, 3] from `states` with noise [CHUNK, B, 4], compiled as one loop.
+    def draw_chunk(self, point, states, noise, bias):
+        """CHUNK points after `point` [B, 3] from `states` with noise [CHUNK, B, 4] and bias [], compiled as one loop.
 
         Returns points [CHUNK, B, 3], z_hat [CHUNK, B, 1 + 6 M] that each was drawn from, the last point and states.
         """
         weights = self.lstm_weights() if self.kind == "lstm" else self.layers
-        kernel, bias = (v.value.value() for v in (self.output.kernel, self.output.bias))
+        w, b = (v.value.value() for v in (self.output.kernel, self.output.bias))
         steps = noise.shape[0]
 
         def step(t, point, states, points, z_hats):
             h, states = self.step(point, states, weights)
-            z_hat = tf.matmul(h, kernel) + bias
-            point = sample_point(z_hat, noise[t])
+            z_hat = tf.matmul(h, w) + b
+            point = sample_point(z_hat, noise[t], bias)
             return t + 1, point, states, points.write(t, point), z_hats.write(t, z_hat)
 
-        shapes = ([noise.shape[1], size] for size in (3, bias.shape[0]))
+        shapes = ([noise.shape[1], size] for size in (3, b.shape[0]))
         points, z_hats = (tf.TensorArray(tf.float32, steps, element_shape=shape) for shape in shapes)
         _, point, states, points, z_hats = tf.while_loop(
             lambda t, *_: t < steps, step, (0, point, states, points, z_hats), maximum_iterations=steps
@@ -515,38 +524,49 @@ class Model(tf.Module):
         return points.stack(), z_hats.stack(), point, states
 
     @tf.function(autograph=False)
-    def draw_chunks(self, groups):
+    def draw_chunks(self, groups, bias):
         """What draw_chunk returns for each of several groups of samples, (point, states, noise), all at once."""
-        return [self.draw_chunk(*group) for group in groups]
+        return [self.draw_chunk(*group, bias) for group in groups]
 
-    def sample_batch(self, sess, num, batch_size):
+    def sample_batch(self, sess, num, batch_size, bias=0.0, style=None):
         """Draw `batch_size` samples of `num` points at once, from the zero state and the point (0, 0, 1).
 
-        sess: the source of randomness, a tf.random.Generator. Returns float32 strokes [B, num, 3] and their Mixture,
-        [B, num, M] and eos [B, num], NumPy arrays in pen units. A longer sample begins with the shorter one.
+        sess: the source of randomness, a tf.random.Generator. bias: as in `mixture`. style: points [n, 3] in pen units
+        that every sample begins with, so that it goes on in the same hand (Graves, section 5.5). Returns float32
+        strokes [B, n + num, 3] and their Mixture, [B, n + num, M] and eos [B, n + num], NumPy arrays in pen units. A
+        longer sample begins with the shorter one.
         """
         number = -(-batch_size // GROUP)
         size = -(-batch_size // number)  # the groups are of one size, or each other size would have to be compiled
-        points, states = [tf.tile([[0.0, 0.0, 1.0]], [size, 1])] * number, [self.initial_state(size)] * number
+        scale, bias = np.array([self.data_scale, self.data_scale, 1.0], np.float32), tf.constant(bias, tf.float32)
+        style = np.zeros([0, 3], np.float32) if style is None else np.asarray(style, np.float32) / scale
+        read = np.concatenate([[[0.0, 0.0, 1.0]], style]).astype(np.float32)
+        states, z_style = self.initial_state(1), tf.zeros([1, 0, 1 + 6 * self.num_mixture])
+        if len(style):
+            z_style, states = self(tf.constant(read[None, :-1]))
+        points = [tf.tile(read[-1:], [size, 1])] * number
+        states = [tf.nest.map_structure(lambda value: tf.tile(value, [size, 1]), states)] * number
         chunks = []
         for _ in range(-(-num // CHUNK)):
             noise = [sess.uniform([CHUNK, batch_size, 2]), sess.normal([CHUNK, batch_size, 2])]
             noise = tf.pad(tf.concat(noise, axis=2), [[0, 0], [0, number * size - batch_size], [0, 0]])
             groups = list(zip(points, states, tf.split(noise, number, axis=1), strict=True))
-            groups = self.draw_chunks(groups) if number > 1 else [self.draw_chunk(*groups[0])]
+            groups = self.draw_chunks(groups, bias) if number > 1 else [self.draw_chunk(*groups[0], bias)]
             *drawn, points, states = zip(*groups, strict=True)
             chunks.append([tf.concat(part, axis=1) for part in drawn])
-        strokes, z_hats = (tf.transpose(tf.concat(part, axis=0)[:num, :batch_size], [1, 0, 2])
-                           for part in zip(*chunks, strict=True))
-        m = mixture(z_hats)
+        drawn, z_hats = (tf.transpose(tf.concat(part, axis=0)[:num, :batch_size], [1, 0, 2])
+                         for part in zip(*chunks, strict=True))
+        z_hats = tf.concat([tf.tile(z_style, [batch_size, 1, 1]), z_hats], axis=1)
+        strokes = np.concatenate([np.tile(style, [batch_size, 1, 1]), drawn], axis=1)
+        m = mixture(z_hats, bias)
         scaled = {name: getattr(m, name) * self.data_scale for name in ("mu1", "mu2", "sigma1", "sigma2")}
-        params = Mixture(*(np.asarray(value) for value in m._replace(**scaled)))
-        return strokes.numpy() * np.array([self.data_scale, self.data_scale, 1.0], np.float32), params
+        return strokes * scale, Mixture(*(np.asarray(value) for value in m._replace(**scaled)))
 
-    def sample(self, sess, num=1200):
+    def sample(self, sess, num=1200, bias=0.0, style=None):
         """Draw `num` points: [strokes, params], strokes float32 [num, 3] and the Mixture of every point, in pen units.
 
-        sess: the source of randomness, a tf.random.Generator; the same seed gives the same strokes.
+        sess: the source of randomness, a tf.random.Generator; the same seed gives the same strokes. bias, style: as in
+        sample_batch; the points of style come first, in addition to num.
         """
-        strokes, params = self.sample_batch(sess, num, 1)
+        strokes, params = self.sample_batch(sess, num, 1, bias, style)
         return [strokes[0], Mixture(*(value[0] for value in params))]

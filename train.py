@@ -1,6 +1,10 @@
-"""Trains the network of model.py on pen data: `python train.py`. Flags first, then the loop, in the order of events."""
+"""Trains the network of model.py on pen data: `python train.py`. Flags first, then the loop, in the order of events.
+
+`python train.py --eval_only` measures a trained network instead; `evaluate` tells in which units.
+"""
 
 import argparse
+import contextlib
 import csv
 import json
 import math
@@ -10,7 +14,7 @@ import warnings
 from pathlib import Path
 
 # Before tensorflow, whose start-up notes it keeps quiet.
-from model import LAYERS, Model, negative_log_likelihood, parts, set_threads
+from model import LAYERS, Model, mean_move, negative_log_likelihood, parts, set_threads
 from utils import DataError, DataLoader
 
 import keras
@@ -19,10 +23,14 @@ import tensorflow as tf
 from tqdm import tqdm
 
 VALIDATION_BATCH = 64  # lines
-NOT_IN_CONFIG = ("model_dir", "overwrite")  # flags that say nothing about the run itself
+LONG = 300  # points: some published figures are those of lines at least as long
+# Flags that say nothing about the run itself.
+NOT_IN_CONFIG = ("model_dir", "overwrite", "eval_only", "split", "json")
+DEVIATIONS = ("sigma_x", "sigma_y")  # kept beside the flags in config.json: those of the moves trained on, pen units
 # What a run writes into model_dir beside config.json, and --overwrite deletes.
 RUN_FILES = ("checkpoint", "model.ckpt-*", "best/checkpoint", "best/model.ckpt-*", "log/events.out.tfevents.*",
              "loss.csv", "loss.png")
+PRETRAINED = Path(__file__).resolve().parent / "save" / "pretrained"
 
 
 class RunError(Exception):
@@ -84,6 +92,14 @@ def build_parser():
     run.add_argument("--model_dir", default="save", help="folder for checkpoints, config.json, loss.csv and loss.png")
     run.add_argument("--save_every", default=500, type=number(int, 1, 1 << 30), help="steps between checkpoints")
     run.add_argument("--overwrite", action="store_true", help="start anew in a folder that holds a run")
+
+    evaluation = parser.add_argument_group("evaluation")
+    evaluation.add_argument("--eval_only", action="store_true",
+                            help="train nothing; measure the run in --model_dir on lines of --data_dir")
+    evaluation.add_argument("--split", metavar="NAME",
+                            help="which lines: those of the forms in --data_dir's list NAME.txt, or valid (what "
+                                 "training validates on), or all; unset: testset_v if there is one, else valid")
+    evaluation.add_argument("--json", metavar="FILE", help="write the figures there, too")
     return parser
 
 
@@ -98,16 +114,20 @@ def load_data(args):
 def check_folder(args):
     """Raise RunError if model_dir holds a run that this one would overwrite unasked."""
     folder = Path(args.model_dir)
-    if folder.resolve() == (Path(__file__).parent / "save" / "pretrained").resolve():
+    if folder.resolve() == PRETRAINED:
         raise RunError(f"--model_dir {folder} holds the weights that come with the program; name another folder")
     if (folder / "config.json").exists() and not args.overwrite:
         raise RunError(f"--model_dir {folder} holds a run already; name another folder, or give --overwrite")
 
 
-def prepare_folder(args):
-    """Make model_dir, without what an earlier run left there, and write config.json. Raises RunError if it cannot."""
+def prepare_folder(args, deviations):
+    """Make model_dir, without what an earlier run left there, and write config.json. Raises RunError if it cannot.
+
+    deviations: of dx and dy in pen units, the DataLoader's.
+    """
     folder = Path(args.model_dir)
     config = {name: value for name, value in vars(args).items() if name not in NOT_IN_CONFIG}
+    config |= dict(zip(DEVIATIONS, deviations, strict=True))
     try:
         if (folder / "config.json").exists():
             for old in [path for name in RUN_FILES for path in folder.glob(name)]:
@@ -123,7 +143,8 @@ def prepare_folder(args):
 def read_config(folder):
     """The flags that the run in `folder` was started with, from its config.json, checked as on the command line.
 
-    Raises RunError if the file is missing, is no JSON object, or lacks, adds or garbles a flag.
+    Beside them sigma_x and sigma_y, the deviations of the moves that it trained on, in pen units. Raises RunError if
+    the file is missing, is no JSON object, or lacks, adds or garbles a flag.
     """
     path = Path(folder) / "config.json"
     try:
@@ -133,17 +154,62 @@ def read_config(folder):
     except (ValueError, RecursionError):
         raise RunError(f"{path} is no JSON; restore it, or train again") from None
     parser = build_parser()
-    known = set(vars(parser.parse_args([]))) - set(NOT_IN_CONFIG)
+    known = (set(vars(parser.parse_args([]))) - set(NOT_IN_CONFIG)) | set(DEVIATIONS)
     if not isinstance(config, dict) or set(config) != known:
         wrong = sorted(set(config) ^ known) if isinstance(config, dict) else sorted(known)
         raise RunError(f"{path} does not hold the flags of train.py: {', '.join(wrong)} is missing or unknown there")
     parser.exit_on_error = False
+    for name in DEVIATIONS:
+        parser.add_argument(f"--{name}", type=number(float, 0, 1e6, open_low=True))
     switch = {False: [], True: ["--peephole"]}
     try:
         words = switch[config.pop("peephole")] + [f"--{name}={value}" for name, value in config.items()]
         return parser.parse_args(words)
     except (argparse.ArgumentError, KeyError, TypeError) as error:
         raise RunError(f"{path} holds a value that train.py does not allow: {error}") from None
+
+
+def find_run(model_dir):
+    """The folder of a run to load: model_dir if it holds one, else, for the default folder, the weights we ship."""
+    folder = Path(model_dir)
+    if (folder / "config.json").exists() or model_dir != build_parser().get_default("model_dir"):
+        return folder
+    return PRETRAINED
+
+
+def find_checkpoint(folder):
+    """The path of the best weights by validation in a folder of train.py, else of the newest.
+
+    Raises RunError if there are none, or if the file that names them does so no more.
+    """
+    for state in (folder / "best" / "checkpoint", folder / "checkpoint"):
+        if state.exists():
+            with contextlib.suppress(ValueError):  # an empty file, or one that is no text
+                if path := tf.train.latest_checkpoint(str(state.parent)):
+                    return path
+            raise RunError(f"{state} is damaged or names a checkpoint that is gone; train again, or restore the files")
+    raise RunError(f"{folder} holds no checkpoint yet; train.py writes one every --save_every steps")
+
+
+def restore(folder):
+    """The Model in a folder of train.py, with the weights that find_checkpoint finds.
+
+    Raises RunError if there is no checkpoint, or one that is damaged or does not fit config.json.
+    """
+    config, path = read_config(folder), find_checkpoint(folder)
+    try:
+        saved = sorted(shape for name, shape in tf.train.list_variables(path) if name.startswith("model/"))
+        # The output's kernel first: a network of another size might not fit into memory.
+        fits = [config.rnn_size, 1 + 6 * config.num_mixture] in saved
+        model = Model(config, infer=True) if fits else None
+        if not fits or saved != sorted(model.shapes()):
+            raise RunError(f"the weights in {path} are not those of the network in {folder / 'config.json'}")
+        status = tf.train.Checkpoint(model=model).restore(path)
+        status.assert_existing_objects_matched().expect_partial()
+    except (tf.errors.OpError, IndexError, ValueError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise RunError(f"the checkpoint {path} cannot be read ({reason}); train again, or restore its files") from None
+    return model
 
 
 def global_norm(gradients):
@@ -179,31 +245,67 @@ def make_train_step(model, optimizer, grad_clip):
     return train_step
 
 
-def make_validate(model, lines):
-    """A function () -> mean nats per point over whole lines, state from zero, dropout off, float32.
+def make_score(model):
+    """A function: lines -> for each its losses in nats [n - 1] and the errors [n - 1, 2] of the mixture's mean.
 
-    lines: arrays [n, 3] in scaled units; n - 1 points of each are predicted.
+    lines: arrays [n, 3] in scaled units, of whose points all but the first are predicted, from the zero state, with
+    dropout off, in float32. The errors, too, are in scaled units.
     """
-    lines = sorted(lines, key=len)
-    signature = [tf.TensorSpec([None, None, 3]), tf.TensorSpec([None])]
 
-    @tf.function(autograph=False, input_signature=signature)
-    def batch_nll(points, lengths):
-        masks = tf.sequence_mask(lengths, tf.shape(points)[1] - 1, tf.float32)
-        return tf.add_n([tf.reduce_sum(negative_log_likelihood(model(part[:, :-1])[0], part[:, 1:]) * mask)
-                         for part, mask in parts(points, masks)])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, None, 3])])
+    def score_batch(points):
+        scores = []
+        for (part,) in parts(points):
+            z_hat, _ = model(part[:, :-1])
+            scores.append((negative_log_likelihood(z_hat, part[:, 1:]), mean_move(z_hat) - part[:, 1:, :2]))
+        return [tf.concat(values, axis=0) for values in zip(*scores, strict=True)]
 
-    def validate():
-        total = 0.0
+    def score(lines):
+        order, scores = sorted(range(len(lines)), key=lambda k: len(lines[k])), [None] * len(lines)
         for start in range(0, len(lines), VALIDATION_BATCH):
-            batch = lines[start:start + VALIDATION_BATCH]
-            padded = np.zeros([len(batch), len(batch[-1]), 3], np.float32)
-            for row, line in zip(padded, batch, strict=True):
-                row[:len(line)] = line
-            total += float(batch_nll(padded, np.array([len(line) - 1 for line in batch], np.float32)))
-        return total / sum(len(line) - 1 for line in lines)
+            batch = order[start:start + VALIDATION_BATCH]
+            padded = np.zeros([len(batch), len(lines[batch[-1]]), 3], np.float32)
+            for row, k in enumerate(batch):
+                padded[row, :len(lines[k])] = lines[k]
+            nats, errors = (value.numpy() for value in score_batch(padded))
+            for row, k in enumerate(batch):
+                scores[k] = nats[row, :len(lines[k]) - 1], errors[row, :len(lines[k]) - 1]
+        return scores
 
-    return validate
+    return score
+
+
+def make_validate(model, lines):
+    """A function () -> mean nats per point over whole lines [n, 3] in scaled units; see make_score."""
+    score = make_score(model)
+    return lambda: float(np.concatenate([nats for nats, _ in score(lines)]).mean(dtype=np.float64))
+
+
+def evaluate(model, lines, deviations, limit):
+    """The figures of a network on lines [n, 3] in scaled units, a dict; its keys say the same everywhere.
+
+    nats_per_point: in scaled units. nats_per_line: the mean over lines of a line's summed loss in Graves' units, where
+    the deviation of a move is 1 on each axis: a density of moves that are s_x and s_y times smaller is s_x s_y times
+    higher, so each predicted point has ln(s_x s_y) less. deviations: s_x and s_y, in scaled units. ..._300: of lines
+    of 300 points or more. ..._uncapped: without points whose move is at the limit (scaled units) on an axis, where a
+    narrow component could win much. squared_error: per point in Graves' units, summed over both axes, the mixture's
+    mean being the prediction.
+    """
+    scores = make_score(model)(lines)
+    unit = float(np.log(deviations).sum())
+    nats = [values.astype(np.float64) for values, _ in scores]
+    errors = np.concatenate([errors for _, errors in scores]).astype(np.float64) / deviations
+    free = [np.abs(line[1:, :2]).max(axis=1) < limit for line in lines]
+    long = np.array([len(line) >= LONG for line in lines])
+    figures = {"lines": len(lines), "lines_300": int(long.sum()), "points": len(errors),
+               "capped": len(errors) - sum(int(kept.sum()) for kept in free),
+               "squared_error": float((errors**2).sum(axis=1).mean())}
+    for suffix, chosen in (("", nats), ("_uncapped", [n[kept] for n, kept in zip(nats, free, strict=True)])):
+        per_line = np.array([n.sum() - len(n) * unit for n in chosen])
+        figures |= {f"nats_per_point{suffix}": float(np.concatenate(chosen).mean()),
+                    f"nats_per_line{suffix}": float(per_line.mean()),
+                    f"nats_per_line_300{suffix}": float(per_line[long].mean()) if long.any() else None}
+    return figures
 
 
 def plot_losses(history, filename):
@@ -272,7 +374,7 @@ def train(args):
     """Train as the flags say. Raises DataError or RunError with a sentence for the user."""
     check_folder(args)
     data = load_data(args)
-    prepare_folder(args)
+    prepare_folder(args, data.deviations)
     set_threads(args.batch_size)
     model = Model(args)
     optimizer = keras.optimizers.Adam(args.learning_rate, epsilon=1e-8)
@@ -308,10 +410,59 @@ def train(args):
           f"{record.folder}")
 
 
+def show_figures(figures):
+    """Print what `evaluate` found, and beside it the same without capped moves."""
+    def cell(value):
+        return "-" if value is None else f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"
+
+    print(f"{figures['split']} of {figures['data_dir']}: {figures['lines']:,} lines, {figures['points']:,} points, "
+          f"{figures['capped']:,} of them capped; weights: {figures['checkpoint']}")
+    print(f"{'':52}{'all points':>12}{'not capped':>12}")
+    for name, text in (("nats_per_point", "nats per point, scaled units"),
+                       ("nats_per_line", "nats per line, Graves' units"),
+                       ("nats_per_line_300", f"the same, {figures['lines_300']:,} lines of {LONG} points or more")):
+        print(f"{text:52}{cell(figures[name]):>12}{cell(figures[name + '_uncapped']):>12}")
+    print(f"{'squared error per point, Graves units':52}{cell(figures['squared_error']):>12}")
+    print(f"{'seconds':52}{figures['seconds']:>12.1f}")
+
+
+def evaluate_run(args):
+    """Measure the run in --model_dir as the flags say. Raises DataError or RunError with a sentence for the user."""
+    folder = find_run(args.model_dir)
+    config = read_config(folder)
+    if args.json and not Path(args.json).parent.is_dir():
+        raise RunError(f"--json {args.json} is in a folder that does not exist; make it, or name another file")
+    set_threads(VALIDATION_BATCH)
+    model = restore(folder)
+    data = DataLoader(1, 1, config.data_scale, data_dir=args.data_dir)
+    split = args.split or ("testset_v" if (Path(data.folder) / "testset_v.txt").exists() else "valid")
+    lines = data.lines_of(split)
+    if not lines:
+        raise RunError(f"--split {split} of --data_dir {args.data_dir} holds no line of two points or more")
+    started = time.perf_counter()
+    deviations = np.array([config.sigma_x, config.sigma_y]) / config.data_scale
+    figures = evaluate(model, lines, deviations, np.float32(data.limit) / np.float32(config.data_scale))
+    figures |= {"seconds": time.perf_counter() - started, "split": split, "data_dir": str(data.folder),
+                "checkpoint": find_checkpoint(folder), "sigma_x": config.sigma_x, "sigma_y": config.sigma_y}
+    show_figures(figures)
+    if args.json:
+        try:
+            Path(args.json).write_text(json.dumps(figures, indent=2) + "\n")
+        except OSError as error:
+            raise RunError(f"--json {args.json} cannot be written ({error.strerror}); name another file") from None
+
+
 def main(argv=None):
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    for name in ("split", "json"):
+        if getattr(args, name) is not None and not args.eval_only:
+            parser.error(f"argument --{name}: goes with --eval_only, which is missing")
+    if args.eval_only and args.overwrite:
+        parser.error("argument --overwrite: does not go with --eval_only, which writes nothing to --model_dir")
+    tf.get_logger().setLevel("ERROR")  # its warnings of a damaged checkpoint say again what we say in a sentence
     try:
-        train(args)
+        (evaluate_run if args.eval_only else train)(args)
     except (DataError, RunError) as error:
         print(f"train.py: error: {error}", file=sys.stderr)
         return 2

@@ -59,6 +59,7 @@ class Lines(NamedTuple):
 
 # A point as the database writes it, with the white space behind it. See _read_points.
 _POINT = re.compile(rb'<Point x="(-?\d{1,9})" y="(-?\d{1,9})" time="[\d.]+"/>[ \t\r\n]*')
+LIMIT = 500  # pen units: longer moves are cut down to it
 _MAX_XML_BYTES = 16 << 20  # a line has about 40 kB
 
 
@@ -419,6 +420,31 @@ def _load_lines(data_dir):
     raise DataError(f"The data folder {data_dir} holds no handwriting; {_WHERE}{tar}.")
 
 
+def read_line(path):
+    """One line, int16 [n, 3] in pen units, from lineStrokes XML or from an .npy of points (dx, dy, eos).
+
+    Raises DataError if the file cannot be read, or holds anything else.
+    """
+    path = os.fspath(path)
+    try:
+        with open(path, "rb") as file:
+            if not path.endswith(".npy"):
+                return _parse_line(file.read(_MAX_XML_BYTES + 1))
+            np.lib.format.read_magic(file)
+        points = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped, since its header may claim any size
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error}).") from None
+    except DataError as error:
+        raise DataError(f"{path} {error}.") from None
+    except (ValueError, EOFError, TypeError, OverflowError, SyntaxError) as error:
+        raise DataError(f"{path} is no .npy file of numbers ({str(error).splitlines()[0]}).") from None
+    if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "iuf":
+        raise DataError(f"{path} does not hold an array of numbers [n, 3], the points (dx, dy, eos).")
+    if not len(points) or not (np.abs(points[:, :2]) < 2**15 - 1).all() or not np.isin(points[:, 2], (0, 1)).all():
+        raise DataError(f"{path} holds no point, a move that does not fit 16 bits, or an eos that is not 0 or 1.")
+    return np.rint(points).astype(np.int16)
+
+
 # ---------------------------------------------------------------------------------------------- minibatches
 
 
@@ -476,7 +502,7 @@ class DataLoader:
     Raises DataError if there is nothing to train on.
     """
 
-    def __init__(self, batch_size=50, seq_length=300, scale_factor=10, limit=500, data_dir="data", *, seed=None):
+    def __init__(self, batch_size=50, seq_length=300, scale_factor=10, limit=LIMIT, data_dir="data", *, seed=None):
         self.batch_size, self.seq_length = batch_size, seq_length
         self.scale_factor, self.limit = scale_factor, limit
         self.rng = np.random.default_rng(seed)
@@ -595,15 +621,19 @@ FINEST = 0.3  # pen units: the deviation that rounding to whole pen units alone 
 WIDEST = 500  # pen units: a component wider than any move in the data says nothing and is not drawn
 
 
-def draw_strokes(data, factor=10, svg_filename="sample.svg"):
+def draw_strokes(data, factor=10, svg_filename="sample.svg", given=0):
     """Write the strokes `data [n, 3]` (pen units) in black; a unit of the picture is `factor` pen units.
 
-    The picture is one path with a subpath for each stroke, and is shown when this runs inside IPython. Raises
-    ValueError for anything but n >= 1 points of finite numbers, OSError if the file cannot be written.
+    The picture is one path with a subpath for each stroke, and is shown when this runs inside IPython. The first
+    `given` points, which a sample was told to go on from, are a path of their own in grey. Raises ValueError for
+    anything but n >= 1 points of finite numbers, OSError if the file cannot be written.
     """
     xy, lands = _trace(data, factor)
     picture = _blank_picture(xy)
-    picture.add(picture.path("".join(map(_subpath, _by_stroke(xy, lands))), stroke="black", **PEN))
+    for part, color in ((slice(given), "darkgrey"), (slice(given, None), "black")):
+        if len(xy[part]):
+            strokes = _by_stroke(xy[part], lands[part])
+            picture.add(picture.path("".join(map(_subpath, strokes)), stroke=color, **PEN))
     _save_svg(picture, svg_filename)
 
 

@@ -16,6 +16,7 @@ from model import (
     drop_out,
     lstm_gates,
     lstm_sequence,
+    mean_move,
     mixture,
     negative_log_likelihood,
     parts,
@@ -485,3 +486,38 @@ def test_sample_of_another_length_compiles_nothing():
     compiled = model.draw_chunk.experimental_get_tracing_count()
     model.sample(tf.random.Generator.from_seed(1), 250)
     assert model.draw_chunk.experimental_get_tracing_count() == compiled == 1
+
+
+def test_bias_sharpens_the_mixture_as_graves_says():
+    z_hat = np.random.default_rng(1).normal(size=(5, 19)).astype(np.float32)
+    pi_hat, sigma1_hat, sigma2_hat = z_hat[:, 1:4], z_hat[:, 10:13], z_hat[:, 13:16]
+    plain, biased = mixture(z_hat), mixture(z_hat, 1.5)
+    pi = np.exp(pi_hat * 2.5)  # eq. 62
+    assert relative_error(biased.pi, pi / pi.sum(axis=1, keepdims=True)) < 1e-6
+    assert relative_error(biased.sigma1, np.exp(sigma1_hat - 1.5)) < 1e-6  # eq. 61
+    assert relative_error(biased.sigma2, np.exp(sigma2_hat - 1.5)) < 1e-6
+    for name in ("mu1", "mu2", "rho", "eos"):
+        assert np.array_equal(getattr(plain, name), getattr(biased, name))
+
+
+def test_bias_compiles_nothing_anew_and_many_samples_are_as_one():
+    model = Model(make_args(), infer=True)
+    for bias in (0.0, 0.5, 3.0):
+        model.sample(tf.random.Generator.from_seed(1), 10, bias)
+    assert model.draw_chunk.experimental_get_tracing_count() == 1
+    strokes, params = model.sample_batch(tf.random.Generator.from_seed(1), 120, 37, 0.5)  # three groups of 13
+    assert strokes.shape == (37, 120, 3) and params.eos.shape == (37, 120)
+    assert len({sample.tobytes() for sample in strokes}) == 37
+    read = np.concatenate([np.tile([[[0, 0, 1]]], [37, 1, 1]), strokes[:, :-1] / [20, 20, 1]], axis=1)
+    expected = mixture(model(read.astype(np.float32))[0], 0.5)
+    assert relative_error(params.sigma1, expected.sigma1 * 20) < 1e-4
+    assert relative_error(params.pi, expected.pi) < 1e-4
+
+
+def test_mean_move_is_that_of_many_samples():
+    z_hat = np.random.default_rng(2).normal(size=(1, 19)).astype(np.float32)
+    rng = np.random.default_rng(3)
+    noise = np.concatenate([rng.random((40000, 2)), rng.normal(size=(40000, 2))], axis=1)
+    points = sample_point(np.tile(z_hat, [40000, 1]), noise.astype(np.float32)).numpy()
+    error = points[:, :2].std(axis=0) / 200
+    assert (np.abs(points[:, :2].mean(axis=0) - mean_move(z_hat)[0]) < 4 * error).all()

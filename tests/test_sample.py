@@ -3,13 +3,15 @@
 import json
 import re
 import shutil
+import tarfile
 import xml.etree.ElementTree as ET
 
 import sample
-from conftest import run_program
-from model import Model
+import train
+from conftest import make_line, run_program
+from model import Model, mixture
 from train import RunError, read_config
-from utils import DataLoader
+from utils import DataLoader, write_line_strokes
 
 import numpy as np
 import pytest
@@ -123,6 +125,48 @@ def test_line_strokes_are_read_back_as_they_were_drawn(tiny_run, here, capsys):
         assert ours[-1, 2] == 1
 
 
+def test_bias_draws_less_varied_strokes(tiny_run, here):
+    def spread(*flags):
+        _, _, _, params = main(tiny_run, "--sample_length=60", "--seed=1", *flags)
+        return params.sigma1.mean(), params.pi.max(axis=1).mean(), (here / "sample.normal.svg").read_bytes()
+
+    plain, none, much = spread(), spread("--bias=0"), spread("--bias=2")
+    assert plain == none
+    assert much[0] < plain[0] / 2 and much[1] > plain[1] and much[2] != plain[2]
+
+
+@pytest.mark.parametrize("kind", ["xml", "npy"])
+def test_style_goes_on_from_a_line_and_shows_both(tiny_run, here, kind):
+    line = make_line(40, np.random.default_rng(3))
+    line[7, :2] = 900, -20  # training saw no longer move than 500
+    if kind == "xml":
+        write_line_strokes([line], here / "a.tar.gz")
+        with tarfile.open(here / "a.tar.gz") as tar:
+            (here / "a.xml").write_bytes(tar.extractfile(tar.next()).read())
+    else:
+        np.save(here / "a.npy", line)
+    _, _, strokes, params = main(tiny_run, f"--style=a.{kind}", "--sample_length=30", "--seed=1")
+    assert strokes.shape == (70, 3) and params.pi.shape == (70, 2)
+    np.testing.assert_allclose(strokes[1:40], line[1:].clip(-500, 500), atol=1e-4)
+    grey, black = ET.parse(here / "sample.normal.svg").findall(".//{*}path")
+    assert (grey.get("stroke"), black.get("stroke")) == ("darkgrey", "black")
+    for path, start, end in ((grey, 0, 39), (black, 40, 69)):
+        drawn = re.findall(r"-?[\d.]+", path.get("d"))
+        pen = strokes[:, :2].cumsum(axis=0) / 10
+        np.testing.assert_allclose(np.array([drawn[:2], drawn[-2:]], float), pen[[start, end]], atol=0.01)
+
+    # It goes on from the state after the line: the same as that of the network that reads it.
+    model = sample.restore(tiny_run.folder)
+    read = np.concatenate([[[0, 0, 1]], strokes[:-1] / [20, 20, 1]])[None].astype(np.float32)
+    expected = mixture(model(read)[0])
+    np.testing.assert_allclose(params.mu1, expected.mu1[0] * 20, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(params.eos, expected.eos[0], rtol=1e-3, atol=1e-4)
+
+    main(tiny_run, f"--style=a.{kind}", "--sample_length=30", "--seed=1", "--line_strokes=drawn.tar.gz")
+    with tarfile.open(here / "drawn.tar.gz") as tar:
+        assert tar.extractfile(tar.next()).read().count(b"<Point ") == 30
+
+
 # --------------------------------------------------------------------------------------------- which weights it takes
 
 
@@ -167,16 +211,16 @@ def test_restored_network_does_not_drop_out(tiny_run):
 
 def test_find_run_takes_the_named_folder_or_the_weights_we_ship(tiny_run, here):
     def found(*flags):
-        return sample.find_run(sample.build_parser().parse_args(flags))
+        return sample.find_run(sample.build_parser().parse_args(flags).model_dir)
 
-    assert found() == sample.PRETRAINED
+    assert found() == train.PRETRAINED
     assert str(found("--model_dir=elsewhere")) == "elsewhere"
     shutil.copytree(tiny_run.folder, here / "save")
     assert str(found()) == "save"
 
 
 def test_without_a_run_the_weights_we_ship_draw_and_it_says_so(tiny_run, here, monkeypatch, capsys):
-    monkeypatch.setattr(sample, "PRETRAINED", tiny_run.folder)
+    monkeypatch.setattr(train, "PRETRAINED", tiny_run.folder)
     sample.main(["--sample_length=20"])
     assert capsys.readouterr().out.startswith(f"Drew 1 x 20 points from {tiny_run.folder} with --seed ")
     assert len(read_files(here)) == 5
@@ -284,6 +328,50 @@ def test_more_points_than_memory_holds_are_refused(here, capsys):
     message = refusal(capsys, "--num_samples=2001", "--sample_length=1000", "--model_dir", here)
     assert message == ("--num_samples 2001 times --sample_length 1000 is more than 2000000 points; draw fewer or "
                        "shorter samples at once")  # fmt: skip
+
+
+def test_a_style_that_is_no_line_is_refused(tiny_run, here, capsys):
+    np.save(here / "flat.npy", np.zeros(6))
+    np.save(here / "long.npy", [[40000.0, 0, 0]])
+    np.save(here / "odd.npy", [[1.0, 0, 0.5]])
+    np.save(here / "nan.npy", [[np.nan, 0, 1]])
+    np.save(here / "none.npy", np.zeros((0, 3)))
+    np.save(here / "objects.npy", np.array([[1, 2, None]]), allow_pickle=True)
+    np.savez(here / "several.npz", np.zeros((2, 3)))
+    (here / "several.npz").rename(here / "several.npy")
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000, 3), }\n"
+    (here / "vast.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    (here / "empty.npy").touch()
+    (here / "noise.npy").write_bytes(bytes(range(256)))
+    (here / "noise.xml").write_bytes(bytes(range(256)))
+    (here / "bare.xml").write_text("<a/>")
+    values = "holds no point, a move that does not fit 16 bits, or an eos that is not 0 or 1."
+    sentences = {
+        "nowhere.xml": "cannot be read (No such file or directory).",
+        "nowhere.npy": "cannot be read (No such file or directory).",
+        ".": "cannot be read (Is a directory).",
+        "flat.npy": "does not hold an array of numbers [n, 3], the points (dx, dy, eos).",
+        "several.npy": "is no .npy file of numbers (",
+        "long.npy": values,
+        "odd.npy": values,
+        "nan.npy": values,
+        "none.npy": values,
+        "objects.npy": "is no .npy file of numbers (",
+        "vast.npy": "is no .npy file of numbers (",
+        "empty.npy": "is no .npy file of numbers (",
+        "noise.npy": "is no .npy file of numbers (",
+        "noise.xml": "is not well-formed XML (",
+        "bare.xml": "has no points.",
+    }
+    before = read_files(here)
+    for name, sentence in sentences.items():
+        message = refusal(capsys, "--style", name, "--model_dir", tiny_run.folder)
+        assert message.startswith(f"{name} {sentence}"), message
+    for value in ("-1", "21", "nan", "much"):
+        with pytest.raises(SystemExit):
+            sample.main(["--bias", value])
+        assert "is not a number of at least 0 and at most 20" in capsys.readouterr().err
+    assert read_files(here) == before
 
 
 @pytest.mark.parametrize("flag", ["--filename", "--line_strokes"])

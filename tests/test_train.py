@@ -9,7 +9,8 @@ import shutil
 import sys
 
 import train
-from conftest import ROOT, environment, make_corpus, tiny_flags
+import utils
+from conftest import ROOT, environment, make_corpus, make_line, tiny_flags
 from model import Model
 from utils import DataLoader
 
@@ -52,8 +53,11 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def nats_of_line(weights, line, components):
-    """The summed loss of a line [n, 3] in scaled units under a checkpoint's lstm, in NumPy, float64."""
+def scores_of_line(weights, line, components):
+    """The losses [n - 1] of a line [n, 3] in scaled units under a checkpoint's lstm, in NumPy, float64.
+
+    And the squared distances [n - 1, 2] of its moves from the mixture's mean.
+    """
 
     def weight(owner, kind):
         return weights[f"model/{owner}/{kind}/.ATTRIBUTES/VARIABLE_VALUE"].astype(np.float64)
@@ -80,7 +84,9 @@ def nats_of_line(weights, line, components):
     u1, u2 = (dx - mu1) / sigma1, (dy - mu2) / sigma2
     normal = np.exp(-(u1**2 + u2**2 - 2 * rho * u1 * u2) / (2 * (1 - rho**2)))
     normal /= 2 * np.pi * sigma1 * sigma2 * np.sqrt(1 - rho**2)
-    return -(np.log((pi * normal).sum(axis=1)) + np.log(np.where(end == 1, eos, 1 - eos))).sum()
+    nats = -(np.log((pi * normal).sum(axis=1)) + np.log(np.where(end == 1, eos, 1 - eos)))
+    mean = np.stack([(pi * mu1).sum(axis=1), (pi * mu2).sum(axis=1)], axis=1)
+    return nats, (mean - line[1:, :2]) ** 2
 
 
 # ------------------------------------------------------------------------------------------------ what a run leaves
@@ -89,7 +95,10 @@ def nats_of_line(weights, line, components):
 def test_run_writes_its_flags(tiny_run):
     config = json.loads((tiny_run.folder / "config.json").read_text())
     expected = dict(vars(train.build_parser().parse_args(tiny_run.flags)))
-    del expected["model_dir"], expected["overwrite"]
+    for name in ("model_dir", "overwrite", "eval_only", "split", "json"):
+        del expected[name]
+    moves = np.concatenate([line[1:, :2] for line in tiny_run.lines])
+    expected |= {"sigma_x": pytest.approx(moves[:, 0].std()), "sigma_y": pytest.approx(moves[:, 1].std())}
     assert config == expected
     assert config["rnn_size"] == 8 and config["model"] == "lstm" and config["keep_prob"] == 0.8
     assert vars(train.read_config(tiny_run.folder)).items() >= config.items()
@@ -142,7 +151,7 @@ def test_validation_loss_is_that_of_the_best_weights_over_whole_lines(tiny_run):
     lines = [line / np.array([20.0, 20.0, 1.0]) for line in held]
     for line, move in zip(lines, first_moves, strict=True):
         line[0, :2] = move / 20
-    nats = sum(nats_of_line(weights, line, components=2) for line in lines) / sum(len(line) - 1 for line in lines)
+    nats = np.concatenate([scores_of_line(weights, line, components=2)[0] for line in lines]).mean()
     assert nats == pytest.approx(min(row["valid_loss"] for row in read_losses(tiny_run.folder)), abs=1e-5)
 
 
@@ -305,6 +314,103 @@ def test_global_norm_does_not_overflow():
     assert math.isnan(float(train.global_norm([tf.constant([math.nan, 1.0]), tf.constant([1.0])])))
 
 
+# ------------------------------------------------------------------------------------------------------- evaluation
+
+
+@pytest.fixture(scope="module")
+def measured(tiny_run, tmp_path_factory):
+    """A data folder with a short line, a long one with two moves beyond the limit, and others; its raw lines."""
+    folder, rng = tmp_path_factory.mktemp("measured"), np.random.default_rng(5)
+    lines = [make_line(size, rng) for size in (40, 310, 299, 300, 60, *[30] * 7)]
+    lines[1][100, :2] = 700, -3
+    lines[1][200, :2] = 5, 500  # at the limit is where capped moves are
+    lists = {"testset_v": "s00-000", "trainset": "s00-001", "testset_t": "x", "testset_f": "s00-002"}
+    for name, forms in lists.items():
+        (folder / f"{name}.txt").write_text(forms)
+    utils.write_line_strokes(lines, folder / "lineStrokes-all.tar.gz")
+    return folder, DataLoader(seq_length=2, data_dir=folder).raw_data
+
+
+def test_eval_only_finds_the_figures_of_numpy(tiny_run, measured, tmp_path, capsys):
+    folder, raw = measured
+    flags = ["--eval_only", f"--data_dir={folder}", f"--model_dir={tiny_run.folder}", f"--json={tmp_path / 'a.json'}"]
+    before = {path: path.read_bytes() for path in tiny_run.folder.rglob("*") if path.is_file()}
+    assert train.main(flags) == 0
+    assert {path: path.read_bytes() for path in tiny_run.folder.rglob("*") if path.is_file()} == before
+    found = json.loads((tmp_path / "a.json").read_text())
+
+    weights = read_weights(tf.train.latest_checkpoint(str(tiny_run.folder / "best")))
+    config = train.read_config(tiny_run.folder)
+    sigma = np.array([config.sigma_x, config.sigma_y])
+    lines = [line / np.array([20.0, 20.0, 1.0]) for line in raw[:5]]  # testset_v: the first form
+    for line in lines:
+        line[:, :2] = line[:, :2].clip(-25, 25)
+    scores = [scores_of_line(weights, line, components=2) for line in lines]
+    free = [np.abs(line[1:, :2]).max(axis=1) < 25 for line in lines]
+    expected = {"lines": 5, "points": 39 + 309 + 298 + 299 + 59, "lines_300": 2, "capped": 2}
+    expected["squared_error"] = np.mean(np.concatenate([error for _, error in scores]) @ (20 / sigma) ** 2)
+    uncapped = [nats[kept] for (nats, _), kept in zip(scores, free, strict=True)]
+    for suffix, nats in (("", [n for n, _ in scores]), ("_uncapped", uncapped)):
+        # A density of moves in units of sigma, from that of moves in units of 20.
+        per_line = [np.sum(n - np.log(sigma[0] / 20) - np.log(sigma[1] / 20)) for n in nats]
+        expected |= {f"nats_per_point{suffix}": np.concatenate(nats).mean(),
+                     f"nats_per_line{suffix}": np.mean(per_line),
+                     f"nats_per_line_300{suffix}": (per_line[1] + per_line[3]) / 2}
+    assert expected["nats_per_line"] != pytest.approx(expected["nats_per_line_uncapped"], rel=1e-4)
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=1e-5), name
+    assert (found["split"], found["sigma_x"], found["data_dir"]) == ("testset_v", config.sigma_x, str(folder))
+
+    out = capsys.readouterr().out
+    assert out.startswith(f"testset_v of {folder}: 5 lines, 1,004 points, 2 of them capped; weights: {tiny_run.folder}")
+    for name in ("nats_per_point", "nats_per_line", "nats_per_line_300"):
+        assert f"{found[name]:.4f}" in out or f"{found[name]:.1f}" in out
+
+
+def test_eval_only_measures_any_split(tiny_run, measured, tmp_path):
+    for split, lines in (("trainset", 5), ("all", 12), ("valid", 5), ("testset_f", 2)):
+        flags = [f"--split={split}", f"--json={tmp_path / split}", f"--model_dir={tiny_run.folder}"]
+        assert train.main(["--eval_only", f"--data_dir={measured[0]}", *flags]) == 0
+        assert json.loads((tmp_path / split).read_text())["lines"] == lines
+    assert train.main(["--eval_only", f"--data_dir={tiny_run.data_dir}", *flags[1:]]) == 0
+    figures = json.loads((tmp_path / split).read_text())
+    assert (figures["split"], figures["lines_300"], figures["nats_per_line_300"]) == ("valid", 0, None)
+    best = min(row["valid_loss"] for row in read_losses(tiny_run.folder))
+    assert figures["nats_per_point"] == pytest.approx(best, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--split=valid"], "argument --split: goes with --eval_only, which is missing"),
+        (["--json=x"], "argument --json: goes with --eval_only, which is missing"),
+        (["--eval_only", "--overwrite"], "argument --overwrite: does not go with --eval_only"),
+    ],
+)
+def test_flags_of_the_evaluation_that_do_not_fit_are_refused(capsys, flags, words):
+    with pytest.raises(SystemExit) as stop:
+        train.main(flags)
+    assert stop.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--split=mine"], r"The list \S+mine.txt cannot be read \(No such file or directory\)"),
+        (["--split=testset_t"], r"No line in \S+ is of a form in \S+testset_t.txt"),
+        (["--json=no/file"], r"--json no/file is in a folder that does not exist"),
+        (["--json=."], r"--json \. cannot be written \(Is a directory\); name another file"),
+        (["--model_dir=nowhere"], r"nowhere/config.json cannot be read"),
+        (["--data_dir=nowhere"], r"The data folder nowhere does not exist"),
+    ],
+)
+def test_eval_only_refuses_with_a_sentence(tiny_run, measured, capsys, flags, words):
+    assert train.main(["--eval_only", f"--data_dir={measured[0]}", f"--model_dir={tiny_run.folder}", *flags]) == 2
+    (message,) = capsys.readouterr().err.splitlines()
+    assert re.match("train.py: error: " + words, message)
+
+
 # --------------------------------------------------------------------------------------------------- what it refuses
 
 WHOLE_1 = "is not a whole number of at least 1"
@@ -396,7 +502,7 @@ def test_other_files_in_the_folder_stay(tiny_run, tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("mine")
     for flags in ([], ["--overwrite"]):
-        train.prepare_folder(train.build_parser().parse_args([f"--model_dir={tmp_path}", *flags]))
+        train.prepare_folder(train.build_parser().parse_args([f"--model_dir={tmp_path}", *flags]), (40.0, 30.0))
         assert all((tmp_path / name).exists() for name in others[:-1])
         assert (tmp_path / "model.ckpt-7.index").exists() == (not flags)  # a run's, now that config.json is there
 

@@ -361,7 +361,7 @@ def make_run(folder):
     import numpy as np
 
     args = train.build_parser().parse_args([f"--model_dir={folder}"])
-    train.prepare_folder(args)
+    train.prepare_folder(args, (40.0, 40.0))
     model, optimizer = Model(args), keras.optimizers.Adam()
     optimizer.build(model.trainable_variables)
     # Every twentieth point ends a stroke, and few of the components are likely enough to be drawn.
