@@ -15,7 +15,7 @@ from pathlib import Path
 
 # Before tensorflow, whose start-up notes it keeps quiet.
 from model import LAYERS, Model, mean_move, negative_log_likelihood, parts, set_threads
-from utils import DataError, DataLoader
+from utils import DataError, DataLoader, line_statistics, stroke_features, two_sample_distance
 
 import keras
 import numpy as np
@@ -23,9 +23,10 @@ import tensorflow as tf
 from tqdm import tqdm
 
 VALIDATION_BATCH = 64  # lines
+SAMPLE_LENGTH = 800  # points of a sample that is compared with real lines
 LONG = 300  # points: some published figures are those of lines at least as long
 # Flags that say nothing about the run itself.
-NOT_IN_CONFIG = ("model_dir", "overwrite", "eval_only", "split", "json")
+NOT_IN_CONFIG = ("model_dir", "overwrite", "eval_only", "split", "json", "eval_samples", "bias")
 DEVIATIONS = ("sigma_x", "sigma_y")  # kept beside the flags in config.json: those of the moves trained on, pen units
 # What a run writes into model_dir beside config.json, and --overwrite deletes.
 RUN_FILES = ("checkpoint", "model.ckpt-*", "best/checkpoint", "best/model.ckpt-*", "log/events.out.tfevents.*",
@@ -99,6 +100,10 @@ def build_parser():
     evaluation.add_argument("--split", metavar="NAME",
                             help="which lines: those of the forms in --data_dir's list NAME.txt, or valid (what "
                                  "training validates on), or all; unset: testset_v if there is one, else valid")
+    evaluation.add_argument("--eval_samples", metavar="N", type=number(int, 2, 2000),
+                            help=f"also draw N samples of {SAMPLE_LENGTH} points with --seed, and compare them with "
+                                 "the lines")
+    evaluation.add_argument("--bias", type=number(float, 0, 20), help="also draw N with this bias; see sample.py")
     evaluation.add_argument("--json", metavar="FILE", help="write the figures there, too")
     return parser
 
@@ -410,6 +415,42 @@ def train(args):
           f"{record.folder}")
 
 
+def compare(drawn, lines):
+    """How drawn lines differ from real ones, both [n, 3] in pen units: a dict.
+
+    outside: the share of drawn lines of which a statistic lies outside of the range that holds 99 of 100 real lines;
+    outside_NAME: that of one statistic (see line_statistics). distance_NAME: between the distributions of a feature
+    (see stroke_features), 0 where they are the same and 1 where they do not overlap.
+    """
+    ours, theirs = (np.array([list(line_statistics(line).values()) for line in sample]) for sample in (drawn, lines))
+    low, high = np.quantile(theirs, (0.005, 0.995), axis=0)
+    outside = (ours < low) | (ours > high)
+    results = {"outside": float(outside.any(axis=1).mean())}
+    results |= {f"outside_{name}": float(share) for name, share in
+                zip(line_statistics(lines[0]), outside.mean(axis=0), strict=True)}
+    ours, theirs = stroke_features(drawn), stroke_features(lines)
+    return results | {f"distance_{name.replace(' ', '_')}": two_sample_distance(ours[name], theirs[name])
+                      for name in theirs}
+
+
+def evaluate_samples(model, lines, num, biases, seed):
+    """What `compare` says of `num` samples for each bias, {"bias 0": ...}, and of real lines as a floor, {"real": ...}.
+
+    lines: [n, 3] in pen units; those of LONG points or more count, of which the odd ones are the floor's drawn lines
+    and the even ones those that all is compared with. Raises RunError if there are too few.
+    """
+    lines = [line for line in lines if len(line) >= LONG]
+    if len(lines) < 2:
+        raise RunError(f"--eval_samples needs two lines of {LONG} points or more to compare with; name another --split")
+    lines, others = lines[::2], lines[1::2]
+    results = {"real": compare(others, lines)}
+    for bias in biases:
+        sess = tf.random.Generator.from_seed(seed)
+        strokes, _ = model.sample_batch(sess, SAMPLE_LENGTH, num, bias)
+        results[f"bias {bias:g}"] = compare(strokes, lines)
+    return results
+
+
 def show_figures(figures):
     """Print what `evaluate` found, and beside it the same without capped moves."""
     def cell(value):
@@ -424,6 +465,13 @@ def show_figures(figures):
         print(f"{text:52}{cell(figures[name]):>12}{cell(figures[name + '_uncapped']):>12}")
     print(f"{'squared error per point, Graves units':52}{cell(figures['squared_error']):>12}")
     print(f"{'seconds':52}{figures['seconds']:>12.1f}")
+    if samples := figures.get("samples"):
+        columns = samples["compared"]
+        print(f"\n{samples['num']} samples of {SAMPLE_LENGTH} points beside real lines of {LONG} or more: the share of "
+              "lines outside of the range\nof 99 in 100 real ones, by what leaves it, and two-sample distances\n"
+              f"{'':52}" + "".join(f"{name:>12}" for name in columns))
+        for name in columns["real"]:
+            print(f"{name:52}" + "".join(f"{column[name]:>12.3f}" for column in columns.values()))
 
 
 def evaluate_run(args):
@@ -444,6 +492,11 @@ def evaluate_run(args):
     figures = evaluate(model, lines, deviations, np.float32(data.limit) / np.float32(config.data_scale))
     figures |= {"seconds": time.perf_counter() - started, "split": split, "data_dir": str(data.folder),
                 "checkpoint": find_checkpoint(folder), "sigma_x": config.sigma_x, "sigma_y": config.sigma_y}
+    if args.eval_samples:
+        scale = np.array([config.data_scale, config.data_scale, 1.0])
+        biases = sorted({0.0, args.bias or 0.0})
+        compared = evaluate_samples(model, [line * scale for line in lines], args.eval_samples, biases, args.seed)
+        figures["samples"] = {"num": args.eval_samples, "length": SAMPLE_LENGTH, "compared": compared}
     show_figures(figures)
     if args.json:
         try:
@@ -455,9 +508,10 @@ def evaluate_run(args):
 def main(argv=None):
     parser = build_parser()
     args = parser.parse_args(argv)
-    for name in ("split", "json"):
-        if getattr(args, name) is not None and not args.eval_only:
-            parser.error(f"argument --{name}: goes with --eval_only, which is missing")
+    for name, needed in (("split", "eval_only"), ("json", "eval_only"), ("eval_samples", "eval_only"),
+                         ("bias", "eval_samples")):
+        if getattr(args, name) is not None and not getattr(args, needed):
+            parser.error(f"argument --{name}: goes with --{needed}, which is missing")
     if args.eval_only and args.overwrite:
         parser.error("argument --overwrite: does not go with --eval_only, which writes nothing to --model_dir")
     tf.get_logger().setLevel("ERROR")  # its warnings of a damaged checkpoint say again what we say in a sentence

@@ -361,7 +361,7 @@ def test_a_style_that_is_no_line_is_refused(tiny_run, here, capsys):
         "empty.npy": "is no .npy file of numbers (",
         "noise.npy": "is no .npy file of numbers (",
         "noise.xml": "is not well-formed XML (",
-        "bare.xml": "has no points.",
+        "bare.xml": "has no StrokeSet.",
     }
     before = read_files(here)
     for name, sentence in sentences.items():

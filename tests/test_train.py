@@ -12,6 +12,7 @@ import train
 import utils
 from conftest import ROOT, environment, make_corpus, make_line, tiny_flags
 from model import Model
+from train import restore
 from utils import DataLoader
 
 import keras
@@ -95,7 +96,7 @@ def scores_of_line(weights, line, components):
 def test_run_writes_its_flags(tiny_run):
     config = json.loads((tiny_run.folder / "config.json").read_text())
     expected = dict(vars(train.build_parser().parse_args(tiny_run.flags)))
-    for name in ("model_dir", "overwrite", "eval_only", "split", "json"):
+    for name in ("model_dir", "overwrite", "eval_only", "split", "json", "eval_samples", "bias"):
         del expected[name]
     moves = np.concatenate([line[1:, :2] for line in tiny_run.lines])
     expected |= {"sigma_x": pytest.approx(moves[:, 0].std()), "sigma_y": pytest.approx(moves[:, 1].std())}
@@ -379,9 +380,46 @@ def test_eval_only_measures_any_split(tiny_run, measured, tmp_path):
     assert figures["nats_per_point"] == pytest.approx(best, abs=1e-6)
 
 
+def wavy_line(size, height=20.0, points=400, seed=0):
+    """A line of waves, float [points, 3]."""
+    rng = np.random.default_rng(seed)
+    line = make_line(points, rng).astype(float)
+    line[:, :2] *= size
+    line[:, 1] += height * np.sin(np.arange(points))
+    return line
+
+
+def test_compare_tells_what_is_unlike():
+    lines = [wavy_line(1, seed=k) for k in range(200)]
+    same = train.compare([wavy_line(1, seed=k) for k in range(200, 400)], lines)
+    other = train.compare([wavy_line(6, seed=k) for k in range(100)] + lines[:100], lines)
+    assert same["outside"] < 0.15 and all(value < 0.05 for name, value in same.items() if "distance" in name)
+    assert other["outside"] == pytest.approx(other["outside_move"], abs=0.05)
+    assert 0.5 <= other["outside_move"] < 0.53  # all of the first half, hardly any of the second
+    assert other["distance_stroke_length"] > 0.2 and other["distance_points_per_stroke"] < 0.05
+
+
+def test_eval_samples_compares_drawn_lines_with_real_ones(tiny_run, measured, tmp_path, capsys):
+    flags = ["--eval_only", f"--data_dir={measured[0]}", f"--model_dir={tiny_run.folder}", f"--json={tmp_path / 'a'}"]
+    assert train.main([*flags, "--eval_samples=3", "--bias=1.5"]) == 0
+    samples = json.loads((tmp_path / "a").read_text())["samples"]
+    assert (samples["num"], list(samples["compared"])) == (3, ["real", "bias 0", "bias 1.5"])
+    model, scale = restore(tiny_run.folder), np.array([20, 20, 1])
+    long = [line.clip(-500, 500) for line in measured[1][:5] if len(line) >= 300]
+    for bias, column in ((0, "bias 0"), (1.5, "bias 1.5")):
+        drawn, _ = model.sample_batch(tf.random.Generator.from_seed(0), 800, 3, bias)
+        expected = train.compare(drawn, [long[0] / scale * scale])
+        assert samples["compared"][column] == pytest.approx(expected, abs=1e-3)
+    out = capsys.readouterr().out
+    assert "3 samples of 800 points beside real lines of 300 or more" in out
+    assert all(f"\n{name} " in out for name in expected)
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
+        (["--eval_samples=9"], "argument --eval_samples: goes with --eval_only, which is missing"),
+        (["--eval_only", "--bias=1"], "argument --bias: goes with --eval_samples, which is missing"),
         (["--split=valid"], "argument --split: goes with --eval_only, which is missing"),
         (["--json=x"], "argument --json: goes with --eval_only, which is missing"),
         (["--eval_only", "--overwrite"], "argument --overwrite: does not go with --eval_only"),
@@ -399,6 +437,7 @@ def test_flags_of_the_evaluation_that_do_not_fit_are_refused(capsys, flags, word
     [
         (["--split=mine"], r"The list \S+mine.txt cannot be read \(No such file or directory\)"),
         (["--split=testset_t"], r"No line in \S+ is of a form in \S+testset_t.txt"),
+        (["--split=trainset", "--eval_samples=2"], r"--eval_samples needs two lines of 300 points or more to compare"),
         (["--json=no/file"], r"--json no/file is in a folder that does not exist"),
         (["--json=."], r"--json \. cannot be written \(Is a directory\); name another file"),
         (["--model_dir=nowhere"], r"nowhere/config.json cannot be read"),

@@ -716,6 +716,40 @@ def test_loader_caps_and_scales_training_and_validation_alike(tmp_path):
     np.testing.assert_array_equal(loader.raw_data[0], raw)  # pen units, not capped
 
 
+# ---------------------------------------------------------------------------------------------- statistics of strokes
+
+
+def test_line_statistics_of_a_line_that_falls():
+    # Two strokes from left to right, 3 down for 4 aside; the pen is lifted for the third point.
+    line = np.array([[7, 9, 0], [4, 3, 1], [8, 6, 0], [4, 3, 1]])
+    found = utils.line_statistics(line)
+    assert found == pytest.approx({"move": 5, "lift": 0.5, "advance": 16 / 4, "drift": 0.75, "height": 0}, abs=1e-9)
+
+
+def test_line_statistics_tell_a_line_that_does_not_advance():
+    found = utils.line_statistics([[0, 5, 0], [0, 5, 0], [0, -10, 1]])
+    assert found["drift"] == np.inf and found["advance"] == 0
+    assert found["height"] == pytest.approx(np.std([5, 10, 0]))
+
+
+def test_stroke_features_of_two_strokes():
+    line = np.array([[50, 50, 0], [0, 10, 0], [-3, 3.1, 0], [5, 0, 1], [30, -40, 0], [0, -7, 0], [0, 0, 0], [1, 0, 1]])
+    found = utils.stroke_features([line, line[:1]])
+    assert found["stroke length"] == pytest.approx([10 + np.hypot(3, 3.1) + 5, 8, 0])
+    assert found["points per stroke"].tolist() == [4, 4, 1]
+    assert found["pen-up move"].tolist() == [50]
+    assert found["slant"] == pytest.approx([0, np.degrees(np.arctan(3 / 3.1))])  # down and to the left: it leans right
+    corner = np.degrees(np.arctan(3 / 3.1))
+    assert found["curvature"] == pytest.approx([corner, 180 - (90 - corner)])  # none over the lift or a still point
+
+
+def test_two_sample_distance():
+    assert utils.two_sample_distance([1, 2, 3], [3, 1, 2]) == 0
+    assert utils.two_sample_distance([1, 2], [5, 6, 7]) == 1
+    assert utils.two_sample_distance([1, 2, 3, 4], [3, 4, 5, 6]) == 0.5
+    assert utils.two_sample_distance([1, 1, 1, 2], [1, 2, 2, 2]) == 0.5
+
+
 # ---------------------------------------------------------------------------------------------- minibatches
 
 
