@@ -463,8 +463,9 @@ def show_figures(figures):
                        ("nats_per_line", "nats per line, Graves' units"),
                        ("nats_per_line_300", f"the same, {figures['lines_300']:,} lines of {LONG} points or more")):
         print(f"{text:52}{cell(figures[name]):>12}{cell(figures[name + '_uncapped']):>12}")
-    print(f"{'squared error per point, Graves units':52}{cell(figures['squared_error']):>12}")
-    print(f"{'seconds':52}{figures['seconds']:>12.1f}")
+    for text, value in (("squared error per point, Graves' units", cell(figures["squared_error"])),
+                        ("seconds", f"{figures['seconds']:.1f}")):
+        print(f"{text:52}{value:>12}")
     if samples := figures.get("samples"):
         columns = samples["compared"]
         print(f"\n{samples['num']} samples of {SAMPLE_LENGTH} points beside real lines of {LONG} or more: the share of "
