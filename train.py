@@ -8,6 +8,7 @@ import contextlib
 import csv
 import json
 import math
+import signal
 import sys
 import time
 import warnings
@@ -26,8 +27,9 @@ VALIDATION_BATCH = 64  # lines
 SAMPLE_LENGTH = 800  # points of a sample that is compared with real lines
 LONG = 300  # points: some published figures are those of lines at least as long
 # Flags that say nothing about the run itself.
-NOT_IN_CONFIG = ("model_dir", "overwrite", "eval_only", "split", "json", "eval_samples", "bias")
+NOT_IN_CONFIG = ("model_dir", "resume", "overwrite", "eval_only", "split", "json", "eval_samples", "bias")
 DEVIATIONS = ("sigma_x", "sigma_y")  # kept beside the flags in config.json: those of the moves trained on, pen units
+MAY_CHANGE = ("num_epochs", "save_every", "learning_rate", "data_dir")  # flags that may be given with --resume
 # What a run writes into model_dir beside config.json, and --overwrite deletes.
 RUN_FILES = ("checkpoint", "model.ckpt-*", "best/checkpoint", "best/model.ckpt-*", "log/events.out.tfevents.*",
              "loss.csv", "loss.png")
@@ -36,6 +38,14 @@ PRETRAINED = Path(__file__).resolve().parent / "save" / "pretrained"
 
 class RunError(Exception):
     """A run that cannot start, go on, or be read back; the message is one sentence for the user."""
+
+
+class RunStopped(Exception):
+    """A run that a signal stopped, and whose state was saved."""
+
+    def __init__(self, signum, step):
+        super().__init__(f"stopped and saved at step {step}")
+        self.signum = signum
 
 
 def number(kind, low, high=math.inf, open_low=False):
@@ -92,6 +102,9 @@ def build_parser():
     run = parser.add_argument_group("run")
     run.add_argument("--model_dir", default="save", help="folder for checkpoints, config.json, loss.csv and loss.png")
     run.add_argument("--save_every", default=500, type=number(int, 1, 1 << 30), help="steps between checkpoints")
+    run.add_argument("--resume", action="store_true",
+                     help="go on with the run in --model_dir from its newest checkpoint, with its flags; of others "
+                          "only " + ", ".join(f"--{name}" for name in MAY_CHANGE) + " may be given")
     run.add_argument("--overwrite", action="store_true", help="start anew in a folder that holds a run")
 
     evaluation = parser.add_argument_group("evaluation")
@@ -117,24 +130,25 @@ def load_data(args):
 
 
 def check_folder(args):
-    """Raise RunError if model_dir holds a run that this one would overwrite unasked."""
+    """Raise RunError if model_dir holds a run that this one would overwrite unasked, or the weights that we ship."""
     folder = Path(args.model_dir)
     if folder.resolve() == PRETRAINED:
         raise RunError(f"--model_dir {folder} holds the weights that come with the program; name another folder")
-    if (folder / "config.json").exists() and not args.overwrite:
-        raise RunError(f"--model_dir {folder} holds a run already; name another folder, or give --overwrite")
+    if (folder / "config.json").exists() and not (args.overwrite or args.resume):
+        raise RunError(f"--model_dir {folder} holds a run already; go on with it by --resume, name another folder, or "
+                       "give --overwrite")
 
 
 def prepare_folder(args, deviations):
-    """Make model_dir, without what an earlier run left there, and write config.json. Raises RunError if it cannot.
+    """Make model_dir and write config.json; delete what an earlier run left there, unless this one goes on with it.
 
-    deviations: of dx and dy in pen units, the DataLoader's.
+    deviations: of dx and dy in pen units, the DataLoader's. Raises RunError if it cannot be done.
     """
     folder = Path(args.model_dir)
     config = {name: value for name, value in vars(args).items() if name not in NOT_IN_CONFIG}
     config |= dict(zip(DEVIATIONS, deviations, strict=True))
     try:
-        if (folder / "config.json").exists():
+        if (folder / "config.json").exists() and not args.resume:
             for old in [path for name in RUN_FILES for path in folder.glob(name)]:
                 old.unlink()
         folder.mkdir(parents=True, exist_ok=True)
@@ -143,6 +157,20 @@ def prepare_folder(args, deviations):
         unfinished.replace(folder / "config.json")
     except OSError as error:
         raise RunError(f"--model_dir {folder} cannot be written ({error.strerror}); name another folder") from None
+
+
+def resumed_flags(args, given):
+    """The flags of the run in --model_dir, with those of `given` (the flags on the command line) that may change.
+
+    Raises RunError for a flag that contradicts the run's.
+    """
+    config = read_config(args.model_dir)
+    for name, value in given.items():
+        if name not in (*NOT_IN_CONFIG, *MAY_CHANGE) and value != getattr(config, name):
+            raise RunError(f"--{name} {value} contradicts the run in {args.model_dir}, where it is "
+                           f"{getattr(config, name)}; leave it out, or start another run")
+    kept = {name: value for name, value in vars(config).items() if name not in (*NOT_IN_CONFIG, *DEVIATIONS)}
+    return argparse.Namespace(**{**vars(args), **kept, **given})
 
 
 def read_config(folder):
@@ -328,55 +356,117 @@ def plot_losses(history, filename):
     figure.savefig(filename, dpi=120)
 
 
+class Progress(tf.train.experimental.PythonState):
+    """Where a run stands beside its weights and optimizer, kept in every checkpoint as JSON."""
+
+    def __init__(self, data):
+        self.data, self.step, self.losses, self.history, self.best_loss, self.seconds = data, 0, [], [], math.inf, 0.0
+        self.started = time.perf_counter()
+
+    def total_seconds(self):
+        """How long the run has been at work, before it was resumed and since."""
+        return self.seconds + time.perf_counter() - self.started
+
+    def size_of_data(self):
+        """By how many lines and points the data is recognized again."""
+        return [len(self.data.data), sum(map(len, self.data.data)), len(self.data.valid_data)]
+
+    def serialize(self):
+        state = {name: getattr(self, name) for name in ("step", "losses", "history", "best_loss")}
+        rng = self.data.rng.bit_generator.state
+        return json.dumps({**state, "seconds": self.total_seconds(), "rng": rng, "data": self.size_of_data()})
+
+    def deserialize(self, text):
+        state = json.loads(text)
+        if state.pop("data") != self.size_of_data():
+            raise RunError("the data in --data_dir is not what the run was trained on; name its folder, or start anew")
+        self.data.rng.bit_generator.state = state.pop("rng")
+        for name, value in state.items():
+            setattr(self, name, value)
+        self.started = time.perf_counter()
+
+
 class Record:
     """What a run leaves in model_dir: checkpoints, the best weights, the log, loss.csv and loss.png."""
 
-    def __init__(self, args, model, optimizer):
+    def __init__(self, args, model, optimizer, data):
         self.folder, self.save_every = Path(args.model_dir), args.save_every
-        self.step_counter = tf.Variable(0, dtype=tf.int64)
-        everything = tf.train.Checkpoint(model=model, optimizer=optimizer, step=self.step_counter)
+        self.progress = Progress(data)
+        self.everything = tf.train.Checkpoint(model=model, optimizer=optimizer, progress=self.progress)
         weights = tf.train.Checkpoint(model=model)
-        self.newest = tf.train.CheckpointManager(everything, self.folder, 3, checkpoint_name="model.ckpt")
+        self.newest = tf.train.CheckpointManager(self.everything, self.folder, 3, checkpoint_name="model.ckpt")
         self.best = tf.train.CheckpointManager(weights, self.folder / "best", 1, checkpoint_name="model.ckpt")
         self.log = tf.summary.create_file_writer(str(self.folder / "log"))
-        self.history, self.losses, self.best_loss, self.started = [], [], math.inf, time.perf_counter()
 
-    def step(self, step, loss, norm, rate):
-        """Note a step: its loss (nats per point), gradient norm and rate; save every save_every steps."""
-        self.losses.append(loss)
-        with self.log.as_default(step):
+    def resume(self):
+        """Go on from the newest checkpoint that is whole. Raises RunError if there is none."""
+        steps = [path.stem.rpartition("-")[2] for path in self.folder.glob("model.ckpt-*.index")]
+        for step in sorted((int(step) for step in steps if step.isdecimal()), reverse=True):
+            path = self.folder / f"model.ckpt-{step}"
+            try:
+                self.everything.restore(str(path)).assert_consumed()
+                return
+            except (tf.errors.OpError, IndexError, KeyError, ValueError, AssertionError) as error:
+                warnings.warn(f"the checkpoint {path} is damaged ({str(error).splitlines()[0]}); trying the one before",
+                              stacklevel=2)
+        raise RunError(f"--model_dir {self.folder} holds no checkpoint that can be read; start anew with --overwrite")
+
+    def step(self, loss, norm, rate):
+        """Note a step: its loss (nats per point), gradient norm and rate."""
+        self.progress.step += 1
+        self.progress.losses.append(loss)
+        with self.log.as_default(self.progress.step):
             tf.summary.scalar("train loss", loss)
             tf.summary.scalar("gradient norm", norm)
             tf.summary.scalar("rate", rate)
-        if step % self.save_every == 0:
-            self.save(step)
 
-    def epoch(self, epoch, step, valid_loss, rate):
+    def epoch(self, valid_loss, rate):
         """Note an epoch's end and return a line that tells of it; keep the weights if they are the best so far."""
-        with self.log.as_default(step):
+        progress = self.progress
+        with self.log.as_default(progress.step):
             tf.summary.scalar("validation loss", valid_loss)
-        row = {"epoch": epoch, "step": step, "train_loss": float(np.mean(self.losses)), "valid_loss": valid_loss,
-               "rate": rate, "seconds": round(time.perf_counter() - self.started, 1)}
-        self.history.append(row)
-        self.losses = []
+        row = {"epoch": len(progress.history) + 1, "step": progress.step, "train_loss": float(np.mean(progress.losses)),
+               "valid_loss": valid_loss, "rate": rate, "seconds": round(progress.total_seconds(), 1)}
+        progress.history.append(row)
+        progress.losses = []
         with open(self.folder / "loss.csv", "w", newline="") as file:
             table = csv.DictWriter(file, row)
             table.writeheader()
-            table.writerows(self.history)
-        if valid_loss < self.best_loss:
-            self.best_loss = valid_loss
-            self.best.save(step)
+            table.writerows(progress.history)
+        if valid_loss < progress.best_loss:
+            progress.best_loss = valid_loss
+            self.best.save(progress.step)
         return ("epoch {epoch}: training loss {train_loss:.4f}, validation loss {valid_loss:.4f} nats per point, "
                 "{seconds:.0f} s".format(**row))
 
-    def save(self, step):
+    def save(self):
         """Write a checkpoint of everything."""
-        self.step_counter.assign(step)
-        self.newest.save(step)
+        self.newest.save(self.progress.step)
+
+
+@contextlib.contextmanager
+def stop_signals():
+    """Within it, the first SIGINT or SIGTERM is put into the list that it gives; the second ends the program."""
+    received = []
+
+    def handle(signum, _):
+        received.append(signum)
+        for other in before:
+            signal.signal(other, signal.SIG_DFL)
+
+    before = {}
+    with contextlib.suppress(ValueError):  # signals belong to the main thread
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            before[signum] = signal.signal(signum, handle)
+    try:
+        yield received
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def train(args):
-    """Train as the flags say. Raises DataError or RunError with a sentence for the user."""
+    """Train as the flags say. Raises DataError or RunError with a sentence for the user, or RunStopped."""
     check_folder(args)
     data = load_data(args)
     prepare_folder(args, data.deviations)
@@ -385,33 +475,40 @@ def train(args):
     optimizer = keras.optimizers.Adam(args.learning_rate, epsilon=1e-8)
     train_step = make_train_step(model, optimizer, args.grad_clip)
     validate = make_validate(model, data.valid_data)
-    record = Record(args, model, optimizer)
+    record = Record(args, model, optimizer, data)
+    if args.resume:
+        record.resume()
+    progress, total = record.progress, args.num_epochs * data.num_batches
     weights = sum(int(tf.size(v)) for v in model.trainable_variables)
     print(f"{len(data.data)} training lines, {len(data.valid_data)} validation lines; {weights:,} weights; "
-          f"{args.num_epochs} epochs of {data.num_batches} steps; products in {model.product_type.name}")
+          f"{args.num_epochs} epochs of {data.num_batches} steps; products in {model.product_type.name}"
+          + (f"; going on from step {progress.step}" if args.resume else ""))
 
-    step, total = 0, args.num_epochs * data.num_batches
-    bar = "{desc} step {n_fmt}/{total_fmt} |{bar}|{postfix}, {rate_inv_fmt}, {remaining} left"
-    with tqdm(total=total, disable=None, unit="step", dynamic_ncols=True, bar_format=bar) as progress:
-        for epoch in range(args.num_epochs):
+    layout = "{desc} step {n_fmt}/{total_fmt} |{bar}|{postfix}, {rate_inv_fmt}, {remaining} left"
+    bar = tqdm(total=total, initial=progress.step, disable=None, unit="step", dynamic_ncols=True, bar_format=layout)
+    with stop_signals() as stopped, bar:
+        while progress.step < total:
+            epoch = progress.step // data.num_batches
             rate = args.learning_rate * args.decay_rate**epoch
             optimizer.learning_rate = rate
-            progress.set_description_str(f"epoch {epoch + 1}/{args.num_epochs}", refresh=False)
-            for _ in range(data.num_batches):
-                loss, norm = (float(value) for value in train_step(*data.next_batch()))
-                step += 1
-                if not (math.isfinite(loss) and math.isfinite(norm)):
-                    raise RunError(
-                        f"the loss is {loss} at step {step}, where the gradient's norm is {norm}; this step changed "
-                        f"nothing and the last checkpoint in {record.folder} is good; try a smaller --learning_rate "
-                        f"or --grad_clip, and look for odd lines in the data")
-                record.step(step, loss, norm, rate)
-                progress.set_postfix_str(f"loss {loss:.3f}, rate {rate:.5f}", refresh=False)
-                progress.update()
-            progress.write(record.epoch(epoch + 1, step, validate(), rate))
-    record.save(step)
-    plot_losses(record.history, record.folder / "loss.png")
-    print(f"Best validation loss {record.best_loss:.4f} nats per point. Draw with: python sample.py --model_dir "
+            bar.set_description_str(f"epoch {epoch + 1}/{args.num_epochs}", refresh=False)
+            loss, norm = (float(value) for value in train_step(*data.next_batch()))
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise RunError(
+                    f"the loss is {loss} at step {progress.step + 1}, where the gradient's norm is {norm}; this step "
+                    f"changed nothing and the last checkpoint in {record.folder} is good; try a smaller "
+                    "--learning_rate or --grad_clip, and look for odd lines in the data")
+            record.step(loss, norm, rate)
+            bar.set_postfix_str(f"loss {loss:.3f}, rate {rate:.5f}", refresh=False)
+            bar.update()
+            if progress.step % data.num_batches == 0:
+                bar.write(record.epoch(validate(), rate))
+            if stopped or progress.step % args.save_every == 0 or progress.step == total:
+                record.save()
+            if stopped:
+                raise RunStopped(stopped[0], progress.step)
+    plot_losses(progress.history, record.folder / "loss.png")
+    print(f"Best validation loss {progress.best_loss:.4f} nats per point. Draw with: python sample.py --model_dir "
           f"{record.folder}")
 
 
@@ -509,18 +606,28 @@ def evaluate_run(args):
 def main(argv=None):
     parser = build_parser()
     args = parser.parse_args(argv)
+    unset = object()  # argparse gives a default to what the namespace lacks only
+    given = vars(parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(vars(args), unset))))
+    given = {name: value for name, value in given.items() if value is not unset}
     for name, needed in (("split", "eval_only"), ("json", "eval_only"), ("eval_samples", "eval_only"),
                          ("bias", "eval_samples")):
-        if getattr(args, name) is not None and not getattr(args, needed):
+        if name in given and not getattr(args, needed):
             parser.error(f"argument --{name}: goes with --{needed}, which is missing")
-    if args.eval_only and args.overwrite:
-        parser.error("argument --overwrite: does not go with --eval_only, which writes nothing to --model_dir")
+    for name, other in (("overwrite", "eval_only"), ("resume", "eval_only"), ("overwrite", "resume")):
+        if getattr(args, name) and getattr(args, other):
+            parser.error(f"argument --{name}: does not go with --{other}")
     tf.get_logger().setLevel("ERROR")  # its warnings of a damaged checkpoint say again what we say in a sentence
     try:
-        (evaluate_run if args.eval_only else train)(args)
+        if args.eval_only:
+            evaluate_run(args)
+        else:
+            train(resumed_flags(args, given) if args.resume else args)
     except (DataError, RunError) as error:
         print(f"train.py: error: {error}", file=sys.stderr)
         return 2
+    except RunStopped as stop:
+        print(f"train.py: {stop}; go on with: python train.py --resume --model_dir {args.model_dir}", file=sys.stderr)
+        return 128 + stop.signum
     except KeyboardInterrupt:
         print(f"train.py: stopped; what was saved until now is in {args.model_dir}", file=sys.stderr)
         return 130

@@ -366,7 +366,8 @@ def make_run(folder):
     optimizer.build(model.trainable_variables)
     # Every twentieth point ends a stroke, and few of the components are likely enough to be drawn.
     model.output.bias.assign(np.concatenate([[3], -np.arange(args.num_mixture), np.zeros(5 * args.num_mixture)]))
-    train.Record(args, model, optimizer).save(0)
+    data = argparse.Namespace(rng=np.random.default_rng(0), data=[], valid_data=[])
+    train.Record(args, model, optimizer, data).save()
 
 
 def bench_startup(args):
