@@ -153,7 +153,7 @@ def nll_and_slope(z_hat, target):
 
 @tf.custom_gradient
 def compiled_nll(z_hat, target):
-    """negative_log_likelihood, compiled for each shape together with its derivative, so that only that is kept."""
+    """negative_log_likelihood [...], compiled for each shape with its derivative; nothing else is kept for that."""
     nll, slope = nll_and_slope(z_hat, target)
     return nll, lambda d_nll: (d_nll[..., None] * slope, None)
 
@@ -179,7 +179,7 @@ def matmul(a, b, transpose_a=False):
 
 
 def drop_out(h, mask, keep_prob):
-    """h / keep_prob where the mask is true, 0 elsewhere; h where there is no mask."""
+    """h [...] divided by keep_prob where the mask, bool [...], is true, 0 elsewhere; h where there is no mask."""
     return h if mask is None else tf.where(mask, h / keep_prob, 0.0)
 
 
@@ -200,7 +200,10 @@ def lstm_gates(z, c, p):
 
 @compiled
 def lstm_cell(z, c, p=None, mask=None, keep_prob=1.0):
-    """The new LSTMState (o tanh c', c') (Graves, eq. 11) from z [4, B, H], c and peepholes p; its h after dropout."""
+    """The new LSTMState (o tanh c', c') from z [4, B, H], c [B, H] and peepholes p [3, H] (Graves, eq. 11).
+
+    And its h after dropout by the mask, bool [B, H].
+    """
     *_, o, c, tanh_c = lstm_gates(z, c, p)
     h = o * tanh_c
     return LSTMState(h, c), drop_out(h, mask, keep_prob)
@@ -501,7 +504,7 @@ class Model(tf.Module):
 
     # ------------------------------------------------------------------------------------------------------ drawing
 
-    @tf.function(autograph=False, jit_compile=True)
+    @compiled
     def draw_chunk(self, point, states, noise, bias):
         """CHUNK points after `point` [B, 3] from `states` with noise [CHUNK, B, 4] and bias [], compiled as one loop.
 

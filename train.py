@@ -140,7 +140,7 @@ def check_folder(args):
 
 
 def prepare_folder(args, deviations):
-    """Make model_dir and write config.json; delete what an earlier run left there, unless this one goes on with it.
+    """Make model_dir, without what an earlier run left there unless this one goes on with it, and write config.json.
 
     deviations: of dx and dy in pen units, the DataLoader's. Raises RunError if it cannot be done.
     """
@@ -387,7 +387,10 @@ class Progress(tf.train.experimental.PythonState):
 
 
 class Record:
-    """What a run leaves in model_dir: checkpoints, the best weights, the log, loss.csv and loss.png."""
+    """What a run leaves in model_dir: checkpoints, the best weights, the log, loss.csv and loss.png.
+
+    With --resume it brings model, optimizer and data to where the run stopped; see `resume` for what it raises.
+    """
 
     def __init__(self, args, model, optimizer, data):
         self.folder, self.save_every = Path(args.model_dir), args.save_every
@@ -396,6 +399,8 @@ class Record:
         weights = tf.train.Checkpoint(model=model)
         self.newest = tf.train.CheckpointManager(self.everything, self.folder, 3, checkpoint_name="model.ckpt")
         self.best = tf.train.CheckpointManager(weights, self.folder / "best", 1, checkpoint_name="model.ckpt")
+        if args.resume:
+            self.resume()
         self.log = tf.summary.create_file_writer(str(self.folder / "log"))
 
     def resume(self):
@@ -469,15 +474,16 @@ def train(args):
     """Train as the flags say. Raises DataError or RunError with a sentence for the user, or RunStopped."""
     check_folder(args)
     data = load_data(args)
-    prepare_folder(args, data.deviations)
+    if not args.resume:
+        prepare_folder(args, data.deviations)
     set_threads(args.batch_size)
     model = Model(args)
     optimizer = keras.optimizers.Adam(args.learning_rate, epsilon=1e-8)
     train_step = make_train_step(model, optimizer, args.grad_clip)
     validate = make_validate(model, data.valid_data)
     record = Record(args, model, optimizer, data)
-    if args.resume:
-        record.resume()
+    if args.resume:  # not before: a run that cannot go on is left as it was
+        prepare_folder(args, data.deviations)
     progress, total = record.progress, args.num_epochs * data.num_batches
     weights = sum(int(tf.size(v)) for v in model.trainable_variables)
     print(f"{len(data.data)} training lines, {len(data.valid_data)} validation lines; {weights:,} weights; "

@@ -116,6 +116,8 @@ def _parse_line(xml):
     As in the 2015 program: positions relative to the origin are truncated to integers before their differences are
     taken, and the point before the first is the origin itself.
     """
+    if len(xml) > _MAX_XML_BYTES:
+        raise DataError("is too large for a line")
     root, points, lengths = _read_points(xml)
     box = root.xpath("WhiteboardDescription/*[contains(name(), 'OppositeCoords')]")
     if not points.size:
@@ -169,8 +171,6 @@ def _parse_share(source, share, num_shares):
     read = _xml_in_folder if os.path.isdir(source) else _xml_in_tar
     for path, xml in read(source, share, num_shares):
         try:
-            if len(xml) > _MAX_XML_BYTES:
-                raise DataError("is too large for a line")
             yield path, _parse_line(xml)
         except DataError as error:
             yield path, str(error)
@@ -433,11 +433,12 @@ def read_line(path):
             np.lib.format.read_magic(file)
         points = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped, since its header may claim any size
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}).") from None
+        raise DataError(f"{path} cannot be read ({error.strerror or error}); name another file.") from None
     except DataError as error:
-        raise DataError(f"{path} {error}.") from None
+        raise DataError(f"{path} {error}; name the file of one line.") from None
     except (ValueError, EOFError, TypeError, OverflowError, SyntaxError) as error:
-        raise DataError(f"{path} is no .npy file of numbers ({str(error).splitlines()[0]}).") from None
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path} is no .npy file of numbers ({reason}); write it with np.save.") from None
     if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "iuf":
         raise DataError(f"{path} does not hold an array of numbers [n, 3], the points (dx, dy, eos).")
     if not len(points) or not (np.abs(points[:, :2]) < 2**15 - 1).all() or not np.isin(points[:, 2], (0, 1)).all():
@@ -449,7 +450,7 @@ def read_line(path):
 
 
 def _forms(names):
-    """The form of each line: a01-000u for the line a01-000u-02. None where the names are not known."""
+    """The form of each line: a01-000u for the line a01-000u-02. An empty list where the names are not known."""
     return [name.rpartition("-")[0] for name in names or ()]
 
 
@@ -459,7 +460,7 @@ def _read_list(path):
         with open(path, encoding="utf-8", errors="replace") as file:
             return set(file.read().split())
     except OSError as error:
-        raise DataError(f"The list {path} cannot be read ({error.strerror}).") from None
+        raise DataError(f"The list {path} cannot be read ({error.strerror}); put it there, or use another.") from None
 
 
 def _split(data_dir, names, num_lines):
@@ -538,16 +539,16 @@ class DataLoader:
 
         Raises DataError if there is no such list, or no line of its forms.
         """
-        path, names = os.path.join(self.folder, f"{split}.txt"), self.names or []
+        path = os.path.join(self.folder, f"{split}.txt")
         if split == "valid":
             return self.valid_data
         chosen = self.raw_data
         if split != "all":
             listed = _read_list(path)
-            chosen = itertools.compress(self.raw_data, (form in listed for form in _forms(names)))
+            chosen = itertools.compress(self.raw_data, (form in listed for form in _forms(self.names)))
         lines = self._scale([line for line in chosen if len(line) >= 2])[2]
         if not lines:
-            raise DataError(f"No line in {self.folder} is of a form in {path}.")
+            raise DataError(f"No line in {self.folder} is of a form in {path}; correct the list, or use another.")
         return lines
 
     def next_batch(self):

@@ -345,11 +345,12 @@ def test_a_style_that_is_no_line_is_refused(tiny_run, here, capsys):
     (here / "noise.npy").write_bytes(bytes(range(256)))
     (here / "noise.xml").write_bytes(bytes(range(256)))
     (here / "bare.xml").write_text("<a/>")
+    (here / "large.xml").write_bytes(b" " * (16 << 20) + b"<a/>")
     values = "holds no point, a move that does not fit 16 bits, or an eos that is not 0 or 1."
     sentences = {
-        "nowhere.xml": "cannot be read (No such file or directory).",
-        "nowhere.npy": "cannot be read (No such file or directory).",
-        ".": "cannot be read (Is a directory).",
+        "nowhere.xml": "cannot be read (No such file or directory); name another file.",
+        "nowhere.npy": "cannot be read (No such file or directory); name another file.",
+        ".": "cannot be read (Is a directory); name another file.",
         "flat.npy": "does not hold an array of numbers [n, 3], the points (dx, dy, eos).",
         "several.npy": "is no .npy file of numbers (",
         "long.npy": values,
@@ -361,7 +362,8 @@ def test_a_style_that_is_no_line_is_refused(tiny_run, here, capsys):
         "empty.npy": "is no .npy file of numbers (",
         "noise.npy": "is no .npy file of numbers (",
         "noise.xml": "is not well-formed XML (",
-        "bare.xml": "has no StrokeSet.",
+        "bare.xml": "has no StrokeSet; name the file of one line.",
+        "large.xml": "is too large for a line; name the file of one line.",
     }
     before = read_files(here)
     for name, sentence in sentences.items():

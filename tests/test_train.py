@@ -393,6 +393,7 @@ def test_resume_refuses_other_flags_and_other_data(tiny_run, stopped_run, tmp_pa
     make_corpus(tmp_path / "other", num_lines=16)
     assert train.main(["--resume", f"--model_dir={stopped_run}", f"--data_dir={tmp_path / 'other'}"]) == 2
     assert "the data in --data_dir is not what the run was trained on" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in stopped_run.rglob("*") if path.is_file()} == before
 
 
 def test_resume_with_more_epochs_goes_on(tiny_run, stopped_run):
