@@ -44,6 +44,8 @@ LOGIT_MAX = 1e4  # of Z_0 and pi_hat
 DISTANCE_MAX = 1e9  # from a component's mean to a point, per axis; the squared deviations stay within float32
 PIECES = 2  # of a sequence in training, one after the other: what the derivative needs is held for one at a time
 PART_ROWS = 12  # fewest windows of a minibatch that are worth a core of their own
+SCORE_BATCH = 64  # lines whose losses are computed at once
+LONG = 300  # points: some published figures are those of lines at least as long
 CHUNK = 100  # points drawn by one call of the compiled sampling loop
 GROUP = 16  # samples drawn by it at most; more are drawn by several at once
 
@@ -367,10 +369,12 @@ def set_threads(batch_size):
 def parts(*tensors):
     """The tensors [B, ...] in parts of nearly the same size, a list of tuples, as many as set_threads provided for.
 
+    But where B is known, none has fewer than PART_ROWS rows, whatever the threads were set for.
     Operations on different parts do not wait for each other, so TensorFlow runs them at the same time.
     """
     size = tensors[0].shape[0] or tf.shape(tensors[0])[0]
-    number = max(tf.config.threading.get_inter_op_parallelism_threads(), 1)
+    number = tf.config.threading.get_inter_op_parallelism_threads()  # 0 where nothing was set
+    number = max(1, min(number, size // PART_ROWS if isinstance(size, int) else number))
     edges = [size * k // number for k in range(number + 1)]
     return [tuple(tensor[start:end] for tensor in tensors) for start, end in itertools.pairwise(edges)]
 
@@ -574,3 +578,63 @@ class Model(tf.Module):
         """
         strokes, params = self.sample_batch(sess, num, 1, bias, style)
         return [strokes[0], Mixture(*(value[0] for value in params))]
+
+
+# ------------------------------------------------------------------------------------------------------- evaluation
+
+
+def make_score(model):
+    """A function: lines -> for each its losses in nats [n - 1] and the errors [n - 1, 2] of the mixture's mean.
+
+    lines: arrays [n, 3] in scaled units, of whose points all but the first are predicted, from the zero state, with
+    dropout off, in float32. The errors, too, are in scaled units.
+    """
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, None, 3])])
+    def score_batch(points):
+        scores = []
+        for (part,) in parts(points):
+            z_hat, _ = model(part[:, :-1])
+            scores.append((negative_log_likelihood(z_hat, part[:, 1:]), mean_move(z_hat) - part[:, 1:, :2]))
+        return [tf.concat(values, axis=0) for values in zip(*scores, strict=True)]
+
+    def score(lines):
+        order, scores = sorted(range(len(lines)), key=lambda k: len(lines[k])), [None] * len(lines)
+        for start in range(0, len(lines), SCORE_BATCH):
+            batch = order[start:start + SCORE_BATCH]
+            padded = np.zeros([len(batch), len(lines[batch[-1]]), 3], np.float32)
+            for row, k in enumerate(batch):
+                padded[row, :len(lines[k])] = lines[k]
+            nats, errors = (value.numpy() for value in score_batch(padded))
+            for row, k in enumerate(batch):
+                scores[k] = nats[row, :len(lines[k]) - 1], errors[row, :len(lines[k]) - 1]
+        return scores
+
+    return score
+
+
+def evaluate(model, lines, deviations, limit):
+    """The figures of a network on lines [n, 3] in scaled units, a dict; its keys say the same everywhere.
+
+    nats_per_point: in scaled units. nats_per_line: the mean over lines of a line's summed loss in Graves' units, where
+    the deviation of a move is 1 on each axis: a density of moves that are s_x and s_y times smaller is s_x s_y times
+    higher, so each predicted point has ln(s_x s_y) less. deviations: s_x and s_y, in scaled units. ..._300: of lines
+    of 300 points or more. ..._uncapped: without points whose move is at the limit (scaled units) on an axis, where a
+    narrow component could win much. squared_error: per point in Graves' units, summed over both axes, the mixture's
+    mean being the prediction.
+    """
+    scores = make_score(model)(lines)
+    unit = float(np.log(deviations).sum())
+    nats = [values.astype(np.float64) for values, _ in scores]
+    errors = np.concatenate([errors for _, errors in scores]).astype(np.float64) / deviations
+    free = [np.abs(line[1:, :2]).max(axis=1) < limit for line in lines]
+    long = np.array([len(line) >= LONG for line in lines])
+    figures = {"lines": len(lines), "lines_300": int(long.sum()), "points": len(errors),
+               "capped": len(errors) - sum(int(kept.sum()) for kept in free),
+               "squared_error": float((errors**2).sum(axis=1).mean())}
+    for suffix, chosen in (("", nats), ("_uncapped", [n[kept] for n, kept in zip(nats, free, strict=True)])):
+        per_line = np.array([n.sum() - len(n) * unit for n in chosen])
+        figures |= {f"nats_per_point{suffix}": float(np.concatenate(chosen).mean()),
+                    f"nats_per_line{suffix}": float(per_line.mean()),
+                    f"nats_per_line_300{suffix}": float(per_line[long].mean()) if long.any() else None}
+    return figures

@@ -1,6 +1,6 @@
 """Trains the network of model.py on pen data: `python train.py`. Flags first, then the loop, in the order of events.
 
-`python train.py --eval_only` measures a trained network instead; `evaluate` tells in which units.
+`python train.py --eval_only` measures a trained network instead; model.evaluate tells in which units.
 """
 
 import argparse
@@ -15,17 +15,15 @@ import warnings
 from pathlib import Path
 
 # Before tensorflow, whose start-up notes it keeps quiet.
-from model import LAYERS, Model, mean_move, negative_log_likelihood, parts, set_threads
-from utils import DataError, DataLoader, line_statistics, stroke_features, two_sample_distance
+from model import LAYERS, LONG, SCORE_BATCH, Model, evaluate, make_score, set_threads
+from utils import DataError, DataLoader, compare_lines
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-VALIDATION_BATCH = 64  # lines
 SAMPLE_LENGTH = 800  # points of a sample that is compared with real lines
-LONG = 300  # points: some published figures are those of lines at least as long
 # Flags that say nothing about the run itself.
 NOT_IN_CONFIG = ("model_dir", "resume", "overwrite", "eval_only", "split", "json", "eval_samples", "bias")
 DEVIATIONS = ("sigma_x", "sigma_y")  # kept beside the flags in config.json: those of the moves trained on, pen units
@@ -278,67 +276,10 @@ def make_train_step(model, optimizer, grad_clip):
     return train_step
 
 
-def make_score(model):
-    """A function: lines -> for each its losses in nats [n - 1] and the errors [n - 1, 2] of the mixture's mean.
-
-    lines: arrays [n, 3] in scaled units, of whose points all but the first are predicted, from the zero state, with
-    dropout off, in float32. The errors, too, are in scaled units.
-    """
-
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, None, 3])])
-    def score_batch(points):
-        scores = []
-        for (part,) in parts(points):
-            z_hat, _ = model(part[:, :-1])
-            scores.append((negative_log_likelihood(z_hat, part[:, 1:]), mean_move(z_hat) - part[:, 1:, :2]))
-        return [tf.concat(values, axis=0) for values in zip(*scores, strict=True)]
-
-    def score(lines):
-        order, scores = sorted(range(len(lines)), key=lambda k: len(lines[k])), [None] * len(lines)
-        for start in range(0, len(lines), VALIDATION_BATCH):
-            batch = order[start:start + VALIDATION_BATCH]
-            padded = np.zeros([len(batch), len(lines[batch[-1]]), 3], np.float32)
-            for row, k in enumerate(batch):
-                padded[row, :len(lines[k])] = lines[k]
-            nats, errors = (value.numpy() for value in score_batch(padded))
-            for row, k in enumerate(batch):
-                scores[k] = nats[row, :len(lines[k]) - 1], errors[row, :len(lines[k]) - 1]
-        return scores
-
-    return score
-
-
 def make_validate(model, lines):
     """A function () -> mean nats per point over whole lines [n, 3] in scaled units; see make_score."""
     score = make_score(model)
     return lambda: float(np.concatenate([nats for nats, _ in score(lines)]).mean(dtype=np.float64))
-
-
-def evaluate(model, lines, deviations, limit):
-    """The figures of a network on lines [n, 3] in scaled units, a dict; its keys say the same everywhere.
-
-    nats_per_point: in scaled units. nats_per_line: the mean over lines of a line's summed loss in Graves' units, where
-    the deviation of a move is 1 on each axis: a density of moves that are s_x and s_y times smaller is s_x s_y times
-    higher, so each predicted point has ln(s_x s_y) less. deviations: s_x and s_y, in scaled units. ..._300: of lines
-    of 300 points or more. ..._uncapped: without points whose move is at the limit (scaled units) on an axis, where a
-    narrow component could win much. squared_error: per point in Graves' units, summed over both axes, the mixture's
-    mean being the prediction.
-    """
-    scores = make_score(model)(lines)
-    unit = float(np.log(deviations).sum())
-    nats = [values.astype(np.float64) for values, _ in scores]
-    errors = np.concatenate([errors for _, errors in scores]).astype(np.float64) / deviations
-    free = [np.abs(line[1:, :2]).max(axis=1) < limit for line in lines]
-    long = np.array([len(line) >= LONG for line in lines])
-    figures = {"lines": len(lines), "lines_300": int(long.sum()), "points": len(errors),
-               "capped": len(errors) - sum(int(kept.sum()) for kept in free),
-               "squared_error": float((errors**2).sum(axis=1).mean())}
-    for suffix, chosen in (("", nats), ("_uncapped", [n[kept] for n, kept in zip(nats, free, strict=True)])):
-        per_line = np.array([n.sum() - len(n) * unit for n in chosen])
-        figures |= {f"nats_per_point{suffix}": float(np.concatenate(chosen).mean()),
-                    f"nats_per_line{suffix}": float(per_line.mean()),
-                    f"nats_per_line_300{suffix}": float(per_line[long].mean()) if long.any() else None}
-    return figures
 
 
 def plot_losses(history, filename):
@@ -518,26 +459,8 @@ def train(args):
           f"{record.folder}")
 
 
-def compare(drawn, lines):
-    """How drawn lines differ from real ones, both [n, 3] in pen units: a dict.
-
-    outside: the share of drawn lines of which a statistic lies outside of the range that holds 99 of 100 real lines;
-    outside_NAME: that of one statistic (see line_statistics). distance_NAME: between the distributions of a feature
-    (see stroke_features), 0 where they are the same and 1 where they do not overlap.
-    """
-    ours, theirs = (np.array([list(line_statistics(line).values()) for line in sample]) for sample in (drawn, lines))
-    low, high = np.quantile(theirs, (0.005, 0.995), axis=0)
-    outside = (ours < low) | (ours > high)
-    results = {"outside": float(outside.any(axis=1).mean())}
-    results |= {f"outside_{name}": float(share) for name, share in
-                zip(line_statistics(lines[0]), outside.mean(axis=0), strict=True)}
-    ours, theirs = stroke_features(drawn), stroke_features(lines)
-    return results | {f"distance_{name.replace(' ', '_')}": two_sample_distance(ours[name], theirs[name])
-                      for name in theirs}
-
-
 def evaluate_samples(model, lines, num, biases, seed):
-    """What `compare` says of `num` samples for each bias, {"bias 0": ...}, and of real lines as a floor, {"real": ...}.
+    """What compare_lines says: {"real": of real lines, as a floor, "bias 0": of `num` samples, ...} for each bias.
 
     lines: [n, 3] in pen units; those of LONG points or more count, of which the odd ones are the floor's drawn lines
     and the even ones those that all is compared with. Raises RunError if there are too few.
@@ -546,11 +469,11 @@ def evaluate_samples(model, lines, num, biases, seed):
     if len(lines) < 2:
         raise RunError(f"--eval_samples needs two lines of {LONG} points or more to compare with; name another --split")
     lines, others = lines[::2], lines[1::2]
-    results = {"real": compare(others, lines)}
+    results = {"real": compare_lines(others, lines)}
     for bias in biases:
         sess = tf.random.Generator.from_seed(seed)
         strokes, _ = model.sample_batch(sess, SAMPLE_LENGTH, num, bias)
-        results[f"bias {bias:g}"] = compare(strokes, lines)
+        results[f"bias {bias:g}"] = compare_lines(strokes, lines)
     return results
 
 
@@ -584,7 +507,7 @@ def evaluate_run(args):
     config = read_config(folder)
     if args.json and not Path(args.json).parent.is_dir():
         raise RunError(f"--json {args.json} is in a folder that does not exist; make it, or name another file")
-    set_threads(VALIDATION_BATCH)
+    set_threads(SCORE_BATCH)
     model = restore(folder)
     data = DataLoader(1, 1, config.data_scale, data_dir=args.data_dir)
     split = args.split or ("testset_v" if (Path(data.folder) / "testset_v.txt").exists() else "valid")

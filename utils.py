@@ -616,6 +616,24 @@ def two_sample_distance(a, b):
     return float(np.abs(shares[0] - shares[1]).max())
 
 
+def compare_lines(drawn, lines):
+    """How drawn lines differ from real ones, both [n, 3] in pen units: a dict.
+
+    outside: the share of drawn lines of which a statistic lies outside of the range that holds 99 of 100 real lines;
+    outside_NAME: that of one statistic (see line_statistics). distance_NAME: between the distributions of a feature
+    (see stroke_features), 0 where they are the same and 1 where they do not overlap.
+    """
+    ours, theirs = (np.array([list(line_statistics(line).values()) for line in sample]) for sample in (drawn, lines))
+    low, high = np.quantile(theirs, (0.005, 0.995), axis=0)
+    outside = (ours < low) | (ours > high)
+    results = {"outside": float(outside.any(axis=1).mean())}
+    results |= {f"outside_{name}": float(share) for name, share in
+                zip(line_statistics(lines[0]), outside.mean(axis=0), strict=True)}
+    ours, theirs = stroke_features(drawn), stroke_features(lines)
+    return results | {f"distance_{name.replace(' ', '_')}": two_sample_distance(ours[name], theirs[name])
+                      for name in theirs}
+
+
 # ---------------------------------------------------------------------------------------------- XML out
 
 

@@ -1,8 +1,11 @@
 """What several test files share: made-up handwriting, the programs as a user starts them, a tiny run of train.py."""
 
+import csv
+import json
 import os
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +14,7 @@ import pytest
 
 import utils
 
+CACHE, INDEX = "strokes_training_data.cpkl", "strokes_training_data.json"
 ROOT = Path(__file__).resolve().parent.parent
 # How the names of environment variables begin that change what the programs do.
 SETTINGS = ("PYTHON", "IPYTHON", "TF_", "XLA_", "KERAS_", "TQDM_", "COLUMNS", "LINES")
@@ -24,6 +28,13 @@ class Run(NamedTuple):
     lines: list  # the made-up lines in data_dir, int16 [n, 3], pen units
     flags: list  # its command line, less --model_dir
     process: subprocess.CompletedProcess
+
+
+@pytest.fixture(autouse=True)
+def threads_as_they_are(monkeypatch):
+    """All tests share a process, where TensorFlow's threads are set once: not by whichever calls train.main first."""
+    if "train" in sys.modules:
+        monkeypatch.setattr(sys.modules["train"], "set_threads", lambda _: None)
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +94,110 @@ def tiny_run(tmp_path_factory):
     process = run_program("train.py", *flags, "--model_dir=run", cwd=folder)
     assert process.returncode == 0, process.stderr
     return Run(folder / "run", folder / "data", lines, flags, process)
+
+
+# What the tests of train.py share.
+
+STEPS = 5  # in an epoch of the tiny run
+
+
+def read_losses(folder):
+    """The rows of loss.csv, numbers as floats."""
+    with open(folder / "loss.csv", newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def read_weights(prefix):
+    """The weights in a checkpoint, name -> array; the optimizer's moments and the dropout's state are left out."""
+    import tensorflow as tf
+
+    names = [name for name, _ in tf.train.list_variables(str(prefix))]
+    reader = tf.train.load_checkpoint(str(prefix))
+    return {name: reader.get_tensor(name) for name in names if name.startswith("model/") and "generator" not in name}
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def scores_of_line(weights, line, components):
+    """The losses [n - 1] of a line [n, 3] in scaled units under a checkpoint's lstm, in NumPy, float64.
+
+    And the squared distances [n - 1, 2] of its moves from the mixture's mean.
+    """
+
+    def weight(owner, kind):
+        return weights[f"model/{owner}/{kind}/.ATTRIBUTES/VARIABLE_VALUE"].astype(np.float64)
+
+    x = line[:-1].astype(np.float64)
+    for k in range(2):
+        kernel, recurrent, bias = (
+            weight(f"layers/{k}/cell", kind) for kind in ("kernel", "recurrent_kernel", "bias")
+        )
+        h, c, outputs = np.zeros(len(recurrent)), np.zeros(len(recurrent)), []
+        for point in x:
+            i, f, g, o = np.split(point @ kernel + h @ recurrent + bias, 4)
+            c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+            h = sigmoid(o) * np.tanh(c)
+            outputs.append(h)
+        x = np.array(outputs)
+    z = x @ weight("output", "_kernel") + weight("output", "bias")
+    eos = 1 / (1 + np.exp(z[:, 0]))
+    pi, mu1, mu2, sigma1, sigma2, rho = np.split(z[:, 1:], 6, axis=1)
+    pi = np.exp(pi) / np.exp(pi).sum(axis=1, keepdims=True)
+    sigma1, sigma2, rho = np.exp(sigma1), np.exp(sigma2), np.tanh(rho)
+    assert pi.shape[1] == components
+    dx, dy, end = line[1:, :1], line[1:, 1:2], line[1:, 2]
+    u1, u2 = (dx - mu1) / sigma1, (dy - mu2) / sigma2
+    normal = np.exp(-(u1**2 + u2**2 - 2 * rho * u1 * u2) / (2 * (1 - rho**2)))
+    normal /= 2 * np.pi * sigma1 * sigma2 * np.sqrt(1 - rho**2)
+    nats = -(np.log((pi * normal).sum(axis=1)) + np.log(np.where(end == 1, eos, 1 - eos)))
+    mean = np.stack([(pi * mu1).sum(axis=1), (pi * mu2).sum(axis=1)], axis=1)
+    return nats, (mean - line[1:, :2]) ** 2
+
+
+def main(tiny_run, folder, *flags, **changes):
+    """The exit status of train.main in this process, with the tiny run's flags and data but for the changes."""
+    import train
+
+    return train.main([*tiny_flags(**{"data_dir": tiny_run.data_dir, **changes}), f"--model_dir={folder}", *flags])
+
+
+# What the tests of utils.py share.
+
+def line(length, seed=0):
+    """Return a made-up line, int16 [length, 3]."""
+    rng = np.random.default_rng(seed)
+    moves = rng.integers(-40, 50, (length, 3))
+    moves[:, 2] = rng.random(length) < 0.05
+    moves[-1, 2] = 1
+    return moves.astype(np.int16)
+
+
+def cache_of(path, lines, names=None):
+    """Write a cache of lines as the old program did, and the index of it if there are names; return path."""
+    stream = utils._dump_arrays(lines)
+    (path / CACHE).write_bytes(stream)
+    if names:
+        index = {"cache": utils.hashlib.sha256(stream).hexdigest(), "source": "", "damaged": 0, "names": names}
+        (path / INDEX).write_text(json.dumps(index))
+    return path
+
+
+# What the tests of model.py share.
+
+def make_args(**changes):
+    network = {"model": "lstm", "rnn_size": 8, "num_layers": 2, "num_mixture": 3, "peephole": False, "keep_prob": 1.0}
+    return Namespace(**{**network, "data_scale": 20.0, "seed": 1, "precision": "float32", **changes})
+
+
+def make_points(batch=2, steps=12, seed=0):
+    rng = np.random.default_rng(seed)
+    points = rng.normal(size=(batch, steps, 3)).astype(np.float32)
+    points[..., 2] = points[..., 2] > 1
+    return points
+
+
+def relative_error(ours, theirs):
+    ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+    return np.abs(ours - theirs).max() / np.abs(theirs).max()

@@ -1,21 +1,15 @@
 """train.py: what a run leaves behind, what stops it, and what its flags refuse."""
 
-import csv
 import itertools
 import json
 import math
-import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
 
 import train
-import utils
-from conftest import ROOT, environment, make_corpus, make_line, tiny_flags
+from conftest import ROOT, STEPS, environment, main, make_corpus, read_losses, read_weights, scores_of_line, tiny_flags
 from model import Model
-from train import restore
 from utils import DataLoader
 
 import keras
@@ -25,14 +19,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.util import event_pb2
 
-STEPS = 5  # in an epoch of the tiny run
 SCALARS = {"train loss": 2 * STEPS, "gradient norm": 2 * STEPS, "rate": 2 * STEPS, "validation loss": 2}
-
-
-def read_losses(folder):
-    """The rows of loss.csv, numbers as floats."""
-    with open(folder / "loss.csv", newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
 def read_scalars(folder):
@@ -44,53 +31,6 @@ def read_scalars(folder):
         for value in event.summary.value:
             scalars.setdefault(value.tag, []).append((event.step, float(tf.make_ndarray(value.tensor))))
     return scalars
-
-
-def read_weights(prefix):
-    """The weights in a checkpoint, name -> array; the optimizer's moments and the dropout's state are left out."""
-    names = [name for name, _ in tf.train.list_variables(str(prefix))]
-    reader = tf.train.load_checkpoint(str(prefix))
-    return {name: reader.get_tensor(name) for name in names if name.startswith("model/") and "generator" not in name}
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
-def scores_of_line(weights, line, components):
-    """The losses [n - 1] of a line [n, 3] in scaled units under a checkpoint's lstm, in NumPy, float64.
-
-    And the squared distances [n - 1, 2] of its moves from the mixture's mean.
-    """
-
-    def weight(owner, kind):
-        return weights[f"model/{owner}/{kind}/.ATTRIBUTES/VARIABLE_VALUE"].astype(np.float64)
-
-    x = line[:-1].astype(np.float64)
-    for k in range(2):
-        kernel, recurrent, bias = (
-            weight(f"layers/{k}/cell", kind) for kind in ("kernel", "recurrent_kernel", "bias")
-        )
-        h, c, outputs = np.zeros(len(recurrent)), np.zeros(len(recurrent)), []
-        for point in x:
-            i, f, g, o = np.split(point @ kernel + h @ recurrent + bias, 4)
-            c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-            h = sigmoid(o) * np.tanh(c)
-            outputs.append(h)
-        x = np.array(outputs)
-    z = x @ weight("output", "_kernel") + weight("output", "bias")
-    eos = 1 / (1 + np.exp(z[:, 0]))
-    pi, mu1, mu2, sigma1, sigma2, rho = np.split(z[:, 1:], 6, axis=1)
-    pi = np.exp(pi) / np.exp(pi).sum(axis=1, keepdims=True)
-    sigma1, sigma2, rho = np.exp(sigma1), np.exp(sigma2), np.tanh(rho)
-    assert pi.shape[1] == components
-    dx, dy, end = line[1:, :1], line[1:, 1:2], line[1:, 2]
-    u1, u2 = (dx - mu1) / sigma1, (dy - mu2) / sigma2
-    normal = np.exp(-(u1**2 + u2**2 - 2 * rho * u1 * u2) / (2 * (1 - rho**2)))
-    normal /= 2 * np.pi * sigma1 * sigma2 * np.sqrt(1 - rho**2)
-    nats = -(np.log((pi * normal).sum(axis=1)) + np.log(np.where(end == 1, eos, 1 - eos)))
-    mean = np.stack([(pi * mu1).sum(axis=1), (pi * mu2).sum(axis=1)], axis=1)
-    return nats, (mean - line[1:, :2]) ** 2
 
 
 # ------------------------------------------------------------------------------------------------ what a run leaves
@@ -206,11 +146,6 @@ def test_a_warning_is_one_sentence(terminal_run):
 # ---------------------------------------------------------------------------------------------------- how it trains
 
 
-def main(tiny_run, folder, *flags, **changes):
-    """The exit status of train.main in this process, with the tiny run's flags and data but for the changes."""
-    return train.main([*tiny_flags(**{"data_dir": tiny_run.data_dir, **changes}), f"--model_dir={folder}", *flags])
-
-
 def test_seed_decides_the_losses(tiny_run, tmp_path):
     def losses(folder):
         return [(row["train_loss"], row["valid_loss"]) for row in read_losses(folder)]
@@ -316,256 +251,6 @@ def test_global_norm_does_not_overflow():
     assert float(train.global_norm([tf.constant([3e19, 0.0]), tf.constant([-4e19])])) == pytest.approx(5e19, rel=1e-6)
     assert not math.isfinite(float(train.global_norm([tf.constant([math.inf, 1.0])])))
     assert math.isnan(float(train.global_norm([tf.constant([math.nan, 1.0]), tf.constant([1.0])])))
-
-
-# ------------------------------------------------------------------------------------------------------- interruption
-
-
-def everything(prefix):
-    """All numbers in a checkpoint; but for the record of how far the run is, which tells seconds."""
-    reader = tf.train.load_checkpoint(str(prefix))
-    names = [name for name, _ in tf.train.list_variables(str(prefix))]
-    return {name: reader.get_tensor(name) for name in names if "py_state" not in name and "save_counter" not in name
-            and "GRAPH" not in name}
-
-
-def assert_same_run(folder, other):
-    """The last checkpoints hold the same numbers, bit for bit, and loss.csv tells the same but for the seconds."""
-    straight, resumed = (everything(path / f"model.ckpt-{2 * STEPS}") for path in (folder, other))
-    assert straight.keys() == resumed.keys() and len(straight) > 20
-    for name, value in straight.items():
-        np.testing.assert_array_equal(resumed[name], value, err_msg=name)
-    tables = [[{**row, "seconds": 0} for row in read_losses(path)] for path in (folder, other)]
-    assert tables[0] == tables[1]
-
-
-@pytest.fixture
-def stopped_run(tiny_run, tmp_path):
-    """The tiny run as it was after step 6, in the middle of its second epoch; its data is named by the full path."""
-    folder = tmp_path / "stopped"
-    shutil.copytree(tiny_run.folder, folder)
-    for path in [*folder.glob("model.ckpt-9*"), *folder.glob(f"model.ckpt-{2 * STEPS}*")]:
-        path.unlink()
-    return folder
-
-
-def resume(tiny_run, folder, *flags):
-    return train.main(["--resume", f"--model_dir={folder}", f"--data_dir={tiny_run.data_dir}", *flags])
-
-
-def test_resumed_run_ends_bit_for_bit_as_one_without_a_stop(tiny_run, stopped_run, capsys):
-    assert resume(tiny_run, stopped_run) == 0
-    assert "; going on from step 6" in capsys.readouterr().out
-    assert_same_run(tiny_run.folder, stopped_run)
-    assert json.loads((stopped_run / "config.json").read_text())["data_dir"] == str(tiny_run.data_dir)
-
-
-def test_resume_takes_the_checkpoint_before_a_damaged_one(tiny_run, stopped_run, capsys):
-    for path in tiny_run.folder.glob("model.ckpt-9*"):
-        content = bytearray(path.read_bytes())
-        content[len(content) // 2] ^= 1 if "data" in path.name else 0
-        (stopped_run / path.name).write_bytes(content)
-    (stopped_run / "checkpoint").write_text("model_ch")
-    with pytest.warns(UserWarning, match=r"the checkpoint \S+model.ckpt-9 is damaged \(.*\); trying the one before"):
-        assert resume(tiny_run, stopped_run) == 0
-    assert "; going on from step 6" in capsys.readouterr().out
-    assert_same_run(tiny_run.folder, stopped_run)
-
-
-def test_resume_never_starts_anew_by_itself(tiny_run, stopped_run, capsys):
-    for path in stopped_run.glob("model.ckpt-*.index"):
-        path.write_bytes(path.read_bytes()[:50])
-    with pytest.warns(UserWarning, match="is damaged"):
-        assert resume(tiny_run, stopped_run) == 2
-    message = capsys.readouterr().err.splitlines()[-1]
-    assert message.endswith("holds no checkpoint that can be read; start anew with --overwrite")
-    assert resume(tiny_run, stopped_run / "nowhere") == 2
-    assert "nowhere/config.json cannot be read" in capsys.readouterr().err
-
-
-def test_resume_refuses_other_flags_and_other_data(tiny_run, stopped_run, tmp_path, capsys):
-    before = {path: path.read_bytes() for path in stopped_run.rglob("*") if path.is_file()}
-    assert resume(tiny_run, stopped_run, "--rnn_size=9") == 2
-    message = capsys.readouterr().err
-    assert message == (f"train.py: error: --rnn_size 9 contradicts the run in {stopped_run}, where it is 8; leave it "
-                       "out, or start another run\n")  # fmt: skip
-    assert {path: path.read_bytes() for path in stopped_run.rglob("*") if path.is_file()} == before
-    make_corpus(tmp_path / "other", num_lines=16)
-    assert train.main(["--resume", f"--model_dir={stopped_run}", f"--data_dir={tmp_path / 'other'}"]) == 2
-    assert "the data in --data_dir is not what the run was trained on" in capsys.readouterr().err
-    assert {path: path.read_bytes() for path in stopped_run.rglob("*") if path.is_file()} == before
-
-
-def test_resume_with_more_epochs_goes_on(tiny_run, stopped_run):
-    assert resume(tiny_run, stopped_run, "--num_epochs=3", "--rnn_size=8", "--save_every=100") == 0
-    assert [row["epoch"] for row in read_losses(stopped_run)] == [1, 2, 3]
-    assert train.read_config(stopped_run).num_epochs == 3
-    assert tf.train.latest_checkpoint(str(stopped_run)) == str(stopped_run / f"model.ckpt-{3 * STEPS}")
-    assert resume(tiny_run, stopped_run) == 0  # nothing is left to do
-
-
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_a_signal_saves_and_the_run_can_go_on(tiny_run, tmp_path, monkeypatch, capsys, name):
-    next_batch, steps = train.DataLoader.next_batch, itertools.count(1)
-
-    def batch_with_a_signal(data):
-        if next(steps) == 7:
-            os.kill(os.getpid(), getattr(signal, name))
-        return next_batch(data)
-
-    monkeypatch.setattr(train.DataLoader, "next_batch", batch_with_a_signal)
-    assert main(tiny_run, tmp_path / "run") == 128 + getattr(signal, name)
-    assert capsys.readouterr().err == (
-        f"train.py: stopped and saved at step 7; go on with: python train.py --resume --model_dir {tmp_path / 'run'}\n"
-    )
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert resume(tiny_run, tmp_path / "run") == 0
-    assert_same_run(tiny_run.folder, tmp_path / "run")
-
-
-def test_a_second_signal_ends_at_once():
-    code = ("import os, signal, train\nwith train.stop_signals() as stopped:\n    os.kill(os.getpid(), signal.SIGINT)\n"
-            "    print(stopped, flush=True)\n    os.kill(os.getpid(), signal.SIGTERM)\n    print('still here')\n")
-    command = [sys.executable, "-c", code]
-    process = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
-    assert (process.returncode, process.stdout) == (-signal.SIGTERM, "[2]\n")
-
-
-# ------------------------------------------------------------------------------------------------------- evaluation
-
-
-@pytest.fixture(scope="module")
-def measured(tiny_run, tmp_path_factory):
-    """A data folder with a short line, a long one with two moves beyond the limit, and others; its raw lines."""
-    folder, rng = tmp_path_factory.mktemp("measured"), np.random.default_rng(5)
-    lines = [make_line(size, rng) for size in (40, 310, 299, 300, 60, *[30] * 7)]
-    lines[1][100, :2] = 700, -3
-    lines[1][200, :2] = 5, 500  # at the limit is where capped moves are
-    lists = {"testset_v": "s00-000", "trainset": "s00-001", "testset_t": "x", "testset_f": "s00-002"}
-    for name, forms in lists.items():
-        (folder / f"{name}.txt").write_text(forms)
-    utils.write_line_strokes(lines, folder / "lineStrokes-all.tar.gz")
-    return folder, DataLoader(seq_length=2, data_dir=folder).raw_data
-
-
-def test_eval_only_finds_the_figures_of_numpy(tiny_run, measured, tmp_path, capsys):
-    folder, raw = measured
-    flags = ["--eval_only", f"--data_dir={folder}", f"--model_dir={tiny_run.folder}", f"--json={tmp_path / 'a.json'}"]
-    before = {path: path.read_bytes() for path in tiny_run.folder.rglob("*") if path.is_file()}
-    assert train.main(flags) == 0
-    assert {path: path.read_bytes() for path in tiny_run.folder.rglob("*") if path.is_file()} == before
-    found = json.loads((tmp_path / "a.json").read_text())
-
-    weights = read_weights(tf.train.latest_checkpoint(str(tiny_run.folder / "best")))
-    config = train.read_config(tiny_run.folder)
-    sigma = np.array([config.sigma_x, config.sigma_y])
-    lines = [line / np.array([20.0, 20.0, 1.0]) for line in raw[:5]]  # testset_v: the first form
-    for line in lines:
-        line[:, :2] = line[:, :2].clip(-25, 25)
-    scores = [scores_of_line(weights, line, components=2) for line in lines]
-    free = [np.abs(line[1:, :2]).max(axis=1) < 25 for line in lines]
-    expected = {"lines": 5, "points": 39 + 309 + 298 + 299 + 59, "lines_300": 2, "capped": 2}
-    expected["squared_error"] = np.mean(np.concatenate([error for _, error in scores]) @ (20 / sigma) ** 2)
-    uncapped = [nats[kept] for (nats, _), kept in zip(scores, free, strict=True)]
-    for suffix, nats in (("", [n for n, _ in scores]), ("_uncapped", uncapped)):
-        # A density of moves in units of sigma, from that of moves in units of 20.
-        per_line = [np.sum(n - np.log(sigma[0] / 20) - np.log(sigma[1] / 20)) for n in nats]
-        expected |= {f"nats_per_point{suffix}": np.concatenate(nats).mean(),
-                     f"nats_per_line{suffix}": np.mean(per_line),
-                     f"nats_per_line_300{suffix}": (per_line[1] + per_line[3]) / 2}
-    assert expected["nats_per_line"] != pytest.approx(expected["nats_per_line_uncapped"], rel=1e-4)
-    for name, value in expected.items():
-        assert found[name] == pytest.approx(value, rel=1e-5), name
-    assert (found["split"], found["sigma_x"], found["data_dir"]) == ("testset_v", config.sigma_x, str(folder))
-
-    out = capsys.readouterr().out
-    assert out.startswith(f"testset_v of {folder}: 5 lines, 1,004 points, 2 of them capped; weights: {tiny_run.folder}")
-    for name in ("nats_per_point", "nats_per_line", "nats_per_line_300"):
-        assert f"{found[name]:.4f}" in out or f"{found[name]:.1f}" in out
-
-
-def test_eval_only_measures_any_split(tiny_run, measured, tmp_path):
-    for split, lines in (("trainset", 5), ("all", 12), ("valid", 5), ("testset_f", 2)):
-        flags = [f"--split={split}", f"--json={tmp_path / split}", f"--model_dir={tiny_run.folder}"]
-        assert train.main(["--eval_only", f"--data_dir={measured[0]}", *flags]) == 0
-        assert json.loads((tmp_path / split).read_text())["lines"] == lines
-    assert train.main(["--eval_only", f"--data_dir={tiny_run.data_dir}", *flags[1:]]) == 0
-    figures = json.loads((tmp_path / split).read_text())
-    assert (figures["split"], figures["lines_300"], figures["nats_per_line_300"]) == ("valid", 0, None)
-    best = min(row["valid_loss"] for row in read_losses(tiny_run.folder))
-    assert figures["nats_per_point"] == pytest.approx(best, abs=1e-6)
-
-
-def wavy_line(size, height=20.0, points=400, seed=0):
-    """A line of waves, float [points, 3]."""
-    rng = np.random.default_rng(seed)
-    line = make_line(points, rng).astype(float)
-    line[:, :2] *= size
-    line[:, 1] += height * np.sin(np.arange(points))
-    return line
-
-
-def test_compare_tells_what_is_unlike():
-    lines = [wavy_line(1, seed=k) for k in range(200)]
-    same = train.compare([wavy_line(1, seed=k) for k in range(200, 400)], lines)
-    other = train.compare([wavy_line(6, seed=k) for k in range(100)] + lines[:100], lines)
-    assert same["outside"] < 0.15 and all(value < 0.05 for name, value in same.items() if "distance" in name)
-    assert other["outside"] == pytest.approx(other["outside_move"], abs=0.05)
-    assert 0.5 <= other["outside_move"] < 0.53  # all of the first half, hardly any of the second
-    assert other["distance_stroke_length"] > 0.2 and other["distance_points_per_stroke"] < 0.05
-
-
-def test_eval_samples_compares_drawn_lines_with_real_ones(tiny_run, measured, tmp_path, capsys):
-    flags = ["--eval_only", f"--data_dir={measured[0]}", f"--model_dir={tiny_run.folder}", f"--json={tmp_path / 'a'}"]
-    assert train.main([*flags, "--eval_samples=3", "--bias=1.5"]) == 0
-    samples = json.loads((tmp_path / "a").read_text())["samples"]
-    assert (samples["num"], list(samples["compared"])) == (3, ["real", "bias 0", "bias 1.5"])
-    model, scale = restore(tiny_run.folder), np.array([20, 20, 1])
-    long = [line.clip(-500, 500) for line in measured[1][:5] if len(line) >= 300]
-    for bias, column in ((0, "bias 0"), (1.5, "bias 1.5")):
-        drawn, _ = model.sample_batch(tf.random.Generator.from_seed(0), 800, 3, bias)
-        expected = train.compare(drawn, [long[0] / scale * scale])
-        assert samples["compared"][column] == pytest.approx(expected, abs=1e-3)
-    out = capsys.readouterr().out
-    assert "3 samples of 800 points beside real lines of 300 or more" in out
-    assert all(f"\n{name} " in out for name in expected)
-
-
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        (["--eval_samples=9"], "argument --eval_samples: goes with --eval_only, which is missing"),
-        (["--eval_only", "--bias=1"], "argument --bias: goes with --eval_samples, which is missing"),
-        (["--split=valid"], "argument --split: goes with --eval_only, which is missing"),
-        (["--json=x"], "argument --json: goes with --eval_only, which is missing"),
-        (["--eval_only", "--overwrite"], "argument --overwrite: does not go with --eval_only"),
-        (["--eval_only", "--resume"], "argument --resume: does not go with --eval_only"),
-        (["--resume", "--overwrite"], "argument --overwrite: does not go with --resume"),
-    ],
-)
-def test_flags_of_the_evaluation_that_do_not_fit_are_refused(capsys, flags, words):
-    with pytest.raises(SystemExit) as stop:
-        train.main(flags)
-    assert stop.value.code == 2
-    assert words in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        (["--split=mine"], r"The list \S+mine.txt cannot be read \(No such file or directory\)"),
-        (["--split=testset_t"], r"No line in \S+ is of a form in \S+testset_t.txt"),
-        (["--split=trainset", "--eval_samples=2"], r"--eval_samples needs two lines of 300 points or more to compare"),
-        (["--json=no/file"], r"--json no/file is in a folder that does not exist"),
-        (["--json=."], r"--json \. cannot be written \(Is a directory\); name another file"),
-        (["--model_dir=nowhere"], r"nowhere/config.json cannot be read"),
-        (["--data_dir=nowhere"], r"The data folder nowhere does not exist"),
-    ],
-)
-def test_eval_only_refuses_with_a_sentence(tiny_run, measured, capsys, flags, words):
-    assert train.main(["--eval_only", f"--data_dir={measured[0]}", f"--model_dir={tiny_run.folder}", *flags]) == 2
-    (message,) = capsys.readouterr().err.splitlines()
-    assert re.match("train.py: error: " + words, message)
 
 
 # --------------------------------------------------------------------------------------------------- what it refuses
