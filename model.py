@@ -215,13 +215,13 @@ def lstm_cell(z, c, p=None, mask=None, keep_prob=1.0):
 def lstm_cell_backward(z, c, p, mask, keep_prob, d_xh, d_above, dc):
     """The derivative of lstm_cell: dz [B, 4 H] in the type of z, and dc of the cell before.
 
-    The output went into two products, and dh = d_xh + m d_above with m what drops out: d_xh [B, .. + H] of the layer's
-    own next xh, d_above [B, H + ..] of the xh of the layer above, or of the network's output.
+    The output went into several products, and dh = d_xh + m sum(d_above) with m what drops out: d_xh [B, .. + H] of the
+    layer's own next xh, d_above a list of [B, H + ..], of the xh of the layer above and of what the network puts out.
     """
     i, f, g, o, _, tanh_c = lstm_gates(z, c, p)
     units = c.shape[1]
-    dh, d_above = tf.cast(d_xh[:, -units:], tf.float32), tf.cast(d_above[:, :units], tf.float32)
-    dh = dh + drop_out(d_above, mask, keep_prob)
+    d_above = tf.add_n([tf.cast(d[:, :units], tf.float32) for d in d_above])
+    dh = tf.cast(d_xh[:, -units:], tf.float32) + drop_out(d_above, mask, keep_prob)
     do = dh * tanh_c * o * (1.0 - o)
     dc = dc + dh * o * (1.0 - tanh_c * tanh_c)
     if p is not None:
@@ -231,6 +231,14 @@ def lstm_cell_backward(z, c, p, mask, keep_prob, d_xh, d_above, dc):
     if p is not None:
         dc = dc + di * p[0] + df * p[1]
     return tf.cast(tf.concat([di, df, dg, do], axis=1), z.dtype), dc
+
+
+def peephole_gradient(dz, c, last_c):
+    """The derivative [3, H] by a layer's peepholes, from dz [T B, 4 H], the c before each point [T B, H], and the last.
+    """
+    di, df, _, do = tf.split(tf.cast(dz, tf.float32), 4, axis=1)
+    after = tf.concat([c[tf.shape(last_c)[0]:], last_c], axis=0)
+    return tf.stack([tf.reduce_sum(d * cell, axis=0) for d, cell in ((di, c), (df, c), (do, after))])
 
 
 def gru_step(x, layer, h):
@@ -251,12 +259,14 @@ def rnn_step(x, layer, h):
 # ---------------------------------------------------------------------------- a whole sequence, derivative by hand
 
 
-def lstm_sequence(x, masks, keep_prob, states, layers, product_type=tf.float32):
+def lstm_sequence(x, masks, keep_prob, states, layers, product_type=tf.float32, skip=False):
     """All lstm layers over a whole sequence as one loop over time, with its derivative written by hand.
 
     x [T, B, D] input; masks: bool [T, B, H] of what is kept of each layer's output, or an empty list; states: a list
-    of LSTMState; layers: a list of LSTMWeights; product_type: the type of the factors of products.
-    Returns the last layer's output [T, B, H] after dropout, and the list of final states, all float32.
+    of LSTMState; layers: a list of LSTMWeights; product_type: the type of the factors of products; skip: every layer
+    above the first reads x, too, behind the output of the layer below.
+    Returns the last layer's output [T, B, H] after dropout, or with skip those of all layers side by side, and the
+    list of final states, all float32.
 
     Forward, at point t in each layer: xh = [x, h, 1] with x the output of the layer below after dropout and h the
     layer's own last one, z = xh w with b as the last row of w, and lstm_cell. Backward, from the last point to the
@@ -267,7 +277,8 @@ def lstm_sequence(x, masks, keep_prob, states, layers, product_type=tf.float32):
     (TensorArray), no copies, and only xh, z and c of each point, from which the gates are found again.
     """
     num_layers, num_steps, inputs, units = len(layers), tf.shape(x)[0], x.shape[2], states[0].h.shape[1]
-    peephole = layers[0].p is not None
+    peephole, read = layers[0].p is not None, range(num_layers) if skip else [num_layers - 1]  # by the network's output
+    widths = [inputs] + [units + inputs if skip else units] * (num_layers - 1)  # of what comes in from below
     layers = [tuple(value for value in weights if value is not None) for weights in layers]
     structure = (x, list(masks), list(states), layers)
 
@@ -285,36 +296,41 @@ def lstm_sequence(x, masks, keep_prob, states, layers, product_type=tf.float32):
         xs = array(inputs).unstack(x)
 
         def step(t, states, out, saved):
-            states, saved, below = list(states), list(saved), xs.read(t)
+            states, saved, outputs, below = list(states), list(saved), [], [xs.read(t)]
             for k in range(num_layers):
-                c, xh = states[k].c, tf.cast(tf.concat([below, states[k].h, one], axis=1), product_type)
+                c, xh = states[k].c, tf.cast(tf.concat([*below, states[k].h, one], axis=1), product_type)
                 z = tf.matmul(xh[None], by_gate[k])  # [4, B, H]: a gate each, to take one of them copies nothing
-                states[k], below = lstm_cell(z, c, peepholes[k], kept[k].read(t) if kept else None, keep_prob)
+                states[k], output = lstm_cell(z, c, peepholes[k], kept[k].read(t) if kept else None, keep_prob)
                 saved[k] = [a.write(t, value) for a, value in zip(saved[k], (xh, z, c), strict=True)]
-            return t + 1, states, out.write(t, below), saved
+                outputs.append(output)
+                below = [output, below[-1]] if skip else [output]
+            return t + 1, states, out.write(t, tf.concat([outputs[k] for k in read], axis=1)), saved
 
         saved = [[array(width + units + 1, product_type), array(units, product_type, [4]), array()]
-                 for width in [inputs] + [units] * (num_layers - 1)]
-        _, finals, out, saved = tf.while_loop(lambda t, *_: t < num_steps, step, (0, states, array(), saved),
+                 for width in widths]
+        _, finals, out, saved = tf.while_loop(lambda t, *_: t < num_steps, step,
+                                              (0, states, array(units * len(read)), saved),
                                               maximum_iterations=num_steps)
 
         def backward(d_out, *d_finals):
-            d_outs = array().unstack(d_out)
+            d_outs = {k: array().unstack(d) for k, d in zip(read, tf.split(d_out, len(read), axis=2), strict=True)}
             # [k]: from dz of layer k to its xh; the lowest layer's input waits until after the loop.
             w_turned = [tf.transpose(wb[0 if k else inputs:-1]) for k, wb in enumerate(layers)]
 
             def step_back(t, d_xhs, dcs, dzs):
-                d_xhs, dcs, dzs, d_above = list(d_xhs), list(dcs), list(dzs), d_outs.read(t)
+                d_xhs, dcs, dzs, d_above = list(d_xhs), list(dcs), list(dzs), []
                 for k in reversed(range(num_layers)):
+                    d_above += [d_outs[k].read(t)] if k in d_outs else []
                     mask, (z, c) = kept[k].read(t) if kept else None, (a.read(t) for a in saved[k][1:])
                     dz, dcs[k] = lstm_cell_backward(z, c, peepholes[k], mask, keep_prob, d_xhs[k], d_above, dcs[k])
                     dzs[k] = dzs[k].write(t, dz)
-                    d_above = d_xhs[k] = tf.matmul(dz, w_turned[k])
+                    d_xhs[k] = tf.matmul(dz, w_turned[k])
+                    d_above = [d_xhs[k]]
                 return t - 1, d_xhs, dcs, dzs
 
             d_finals = tf.nest.pack_sequence_as(list(states), d_finals)
-            d_xhs = [tf.pad(tf.cast(d.h, product_type), [[0, 0], [units if k else 0, 0]])
-                     for k, d in enumerate(d_finals)]
+            d_xhs = [tf.pad(tf.cast(d.h, product_type), [[0, 0], [width if k else 0, 0]])
+                     for k, (d, width) in enumerate(zip(d_finals, widths, strict=True))]
             dzs = [array(4 * units, product_type) for _ in layers]
             _, d_xhs, dcs, dzs = tf.while_loop(lambda t, *_: t >= 0, step_back,
                                                (num_steps - 1, d_xhs, [d.c for d in d_finals], dzs),
@@ -322,17 +338,14 @@ def lstm_sequence(x, masks, keep_prob, states, layers, product_type=tf.float32):
             d_layers, dzs = [], [array.concat() for array in dzs]
             for (xh, _, c), dz, final in zip(saved, dzs, finals, strict=True):
                 d_wb = matmul(xh.concat(), dz, transpose_a=True)
-                d_layers.append([d_wb[:-1], d_wb[-1]])
-                if peephole:
-                    di, df, _, do = tf.split(tf.cast(dz, tf.float32), 4, axis=1)
-                    before = c.concat()
-                    after = tf.concat([before[tf.shape(final.c)[0]:], final.c], axis=0)
-                    pairs = ((di, before), (df, before), (do, after))
-                    d_layers[-1].append(tf.stack([tf.reduce_sum(d * c, axis=0) for d, c in pairs]))
-            d_x = tf.reshape(matmul(dzs[0], tf.transpose(layers[0][:inputs])), tf.shape(x))
+                d_p = [peephole_gradient(dz, c.concat(), final.c)] if peephole else []
+                d_layers.append([d_wb[:-1], d_wb[-1], *d_p])
+            # x is the first layer's whole input, and with skip the end of that of the others.
+            d_x = tf.add_n([matmul(dz, tf.transpose(wb[width - inputs:width])) for dz, wb, width
+                            in zip(dzs, layers if skip else layers[:1], widths, strict=False)])
             d_hs = [tf.cast(d_xh[:, -units:], tf.float32) for d_xh in d_xhs]
             d_states = [LSTMState(dh, dc) for dh, dc in zip(d_hs, dcs, strict=True)]
-            return [d_x, *([None] * len(masks)), *tf.nest.flatten((d_states, d_layers))]
+            return [tf.reshape(d_x, tf.shape(x)), *([None] * len(masks)), *tf.nest.flatten((d_states, d_layers))]
 
         return (out.stack(), *tf.nest.flatten(finals)), backward
 
@@ -383,8 +396,9 @@ class Model(tf.Module):
     """The network: `num_layers` recurrent layers of `rnn_size` units, dropout on each one's output, 1 + 6 M outputs.
 
     args: the flags of train.py (or config.json) as attributes: model, rnn_size, num_layers, num_mixture, keep_prob,
-    data_scale, and, where given, peephole, seed, precision. infer: never drop out. Weights lie in Keras layers
-    (`layers`, `output`), peepholes [3, H] (of i, f, o) in `peepholes`. Raises ValueError for an unknown kind of layer.
+    data_scale, and, where given, peephole, skip, seed, precision. infer: never drop out. skip: the points go into every
+    layer and every layer into the output (Graves, figure 1). Weights lie in Keras layers (`layers`, `output`),
+    peepholes [3, H] (of i, f, o) in `peepholes`. Raises ValueError for an unknown kind of layer.
     """
 
     def __init__(self, args, infer=False):
@@ -395,7 +409,8 @@ class Model(tf.Module):
         self.data_scale, self.keep_prob = args.data_scale, 1.0 if infer else args.keep_prob
         seed = getattr(args, "seed", None)
         seeds = iter(np.random.SeedSequence(seed).generate_state(2 * args.num_layers + 2).tolist())
-        sizes = [3] + [self.units] * (args.num_layers - 1)
+        self.skip = getattr(args, "skip", False)
+        sizes = [3] + [self.units + 3 if self.skip else self.units] * (args.num_layers - 1)
         self.layers = []
         for size in sizes:
             layer = LAYERS[self.kind](
@@ -409,7 +424,7 @@ class Model(tf.Module):
             self.layers.append(layer)
         initializer = keras.initializers.GlorotUniform(next(seeds))
         self.output = keras.layers.Dense(1 + 6 * self.num_mixture, kernel_initializer=initializer)
-        self.output.build((None, self.units))
+        self.output.build((None, self.units * (args.num_layers if self.skip else 1)))
         has_peephole = self.kind == "lstm" and getattr(args, "peephole", False)
         self.peepholes = [tf.Variable(tf.zeros([3, self.units]), name="peephole") for _ in sizes if has_peephole]
         self.generator = tf.random.Generator.from_seed(next(seeds))  # of the dropout masks
@@ -423,6 +438,11 @@ class Model(tf.Module):
         """All weights, layer by layer from the input up, then the output's kernel and bias, then peepholes."""
         owned = [v.value for layer in [*self.layers, self.output] for v in layer.trainable_variables]
         return owned + list(self.peepholes)
+
+    def hidden_matrices(self):
+        """The large matrices inside the network: of what comes in from a layer below, and of its own last output."""
+        kernels = [layer.cell.kernel.value for layer in self.layers[1:]]
+        return kernels + [layer.cell.recurrent_kernel.value for layer in self.layers]
 
     def shapes(self):
         """The shapes of all that a checkpoint of this model holds: the weights and the generator's state."""
@@ -459,20 +479,29 @@ class Model(tf.Module):
         return masks
 
     def step(self, x, states, weights=None):
-        """One point through all layers, no dropout: x [B, 3], states -> last layer's output [B, H], new states.
+        """One point through all layers, no dropout: x [B, 3], states -> what the output reads, and the new states.
 
-        weights: what lstm_weights() returns, where a loop around this call has them at hand already.
+        That is the last layer's output [B, H], or with skip those of all layers, [B, num_layers H]. weights: what
+        lstm_weights() returns, where a loop around this call has them at hand already.
         """
-        new = []
+        new, below = [], x
         weights = weights or (self.lstm_weights() if self.kind == "lstm" else self.layers)
         for layer, state in zip(weights, states, strict=True):
             if self.kind == "lstm":
-                z = tf.matmul(tf.concat([x, state.h], axis=1), layer.w) + layer.b
+                z = tf.matmul(tf.concat([below, state.h], axis=1), layer.w) + layer.b
                 new.append(lstm_cell(tf.stack(tf.split(z, 4, axis=1)), state.c, layer.p)[0])
             else:
-                new.append(RNNState((gru_step if self.kind == "gru" else rnn_step)(x, layer, state.h)))
-            x = new[-1].h
-        return x, new
+                new.append(RNNState((gru_step if self.kind == "gru" else rnn_step)(below, layer, state.h)))
+            below = self.join(new[-1].h, x)
+        return self.read([state.h for state in new]), new
+
+    def join(self, below, x):
+        """What a layer above the first reads: the output [..., H] of the layer below, and with skip the points."""
+        return tf.concat([below, x], axis=-1) if self.skip else below
+
+    def read(self, outputs):
+        """What the network's output reads of the outputs [..., H] of all layers: the last, or with skip all."""
+        return tf.concat(outputs, axis=-1) if self.skip else outputs[-1]
 
     def __call__(self, x, states=None, training=False):
         """Outputs z_hat [B, T, 1 + 6 M] and final states for the points x [B, T, 3], from `states` or from zero.
@@ -489,15 +518,17 @@ class Model(tf.Module):
             edges = [tf.shape(x)[0] * k // pieces for k in range(pieces + 1)]
             for start, end in itertools.pairwise(edges):
                 part = [mask[start:end] for mask in masks]
-                h, states = lstm_sequence(x[start:end], part, self.keep_prob, states, weights, product_type)
+                h, states = lstm_sequence(x[start:end], part, self.keep_prob, states, weights, product_type,
+                                          self.skip)
                 z_hats.append(self.output(h))
             return tf.transpose(tf.concat(z_hats, axis=0), [1, 0, 2]), states
-        h, before, states = x, states, []
+        below, before, states, outputs = x, states, [], []
         for k, layer in enumerate(self.layers):
-            h, *state = layer(h, initial_state=list(before[k]))
+            h, *state = layer(below, initial_state=list(before[k]))
             states.append(type(before[k])(*state))
-            h = drop_out(h, tf.transpose(masks[k], [1, 0, 2]), self.keep_prob) if masks else h
-        return self.output(h), states
+            outputs.append(drop_out(h, tf.transpose(masks[k], [1, 0, 2]), self.keep_prob) if masks else h)
+            below = self.join(outputs[-1], x)
+        return self.output(self.read(outputs)), states
 
     def loss(self, x, y, training=False):
         """The mean nats per point (scaled units) of y [B, T, 3], each row one point ahead of x [B, T, 3]."""

@@ -26,6 +26,7 @@ from tqdm import tqdm
 SAMPLE_LENGTH = 800  # points of a sample that is compared with real lines
 # Flags that say nothing about the run itself.
 NOT_IN_CONFIG = ("model_dir", "resume", "overwrite", "eval_only", "split", "json", "eval_samples", "bias")
+SWITCHES = ("peephole", "skip")  # flags without a value
 DEVIATIONS = ("sigma_x", "sigma_y")  # kept beside the flags in config.json: those of the moves trained on, pen units
 MAY_CHANGE = ("num_epochs", "save_every", "learning_rate", "data_dir")  # flags that may be given with --resume
 # What a run writes into model_dir beside config.json, and --overwrite deletes.
@@ -74,6 +75,8 @@ def build_parser():
     network.add_argument("--num_layers", default=2, type=number(int, 1, 64), help="recurrent layers")
     network.add_argument("--num_mixture", default=20, type=number(int, 1, 1024), help="normals in the mixture")
     network.add_argument("--peephole", action="store_true", help="let lstm gates see the memory cell")
+    network.add_argument("--skip", action="store_true",
+                         help="let every layer see the points, and the output every layer")
     network.add_argument("--keep_prob", default=0.8, type=number(float, 0, 1, open_low=True),
                          help="probability of keeping a layer's output in training (1: no dropout)")
 
@@ -83,13 +86,21 @@ def build_parser():
                       help="pen units in one scaled unit")
     data.add_argument("--batch_size", default=50, type=number(int, 1, 1 << 20), help="windows in a minibatch")
     data.add_argument("--seq_length", default=300, type=number(int, 1, 1 << 20), help="points in a window")
+    data.add_argument("--first_points", default=0.0, type=number(float, 0, 1),
+                      help="probability that a window starts at its line's first point, not anywhere in the line")
 
     work = parser.add_argument_group("training")
     work.add_argument("--num_epochs", default=30, type=number(int, 1, 1 << 30), help="passes over the training lines")
+    work.add_argument("--optimizer", default="adam", choices=["adam", "muon"],
+                      help="muon: it makes the steps of the layers' large matrices orthogonal, Adam does the rest")
     work.add_argument("--learning_rate", default=0.005, type=number(float, 0, 1e3, open_low=True),
-                      help="Adam's step size in the first epoch")
+                      help="the optimizer's step size in the first epoch")
     work.add_argument("--decay_rate", default=0.95, type=number(float, 0, 1, open_low=True),
                       help="the step size is multiplied by this after every epoch")
+    work.add_argument("--decay", default="exponential", choices=["exponential", "linear"],
+                      help="exponential: as --decay_rate says; linear: the step size falls to 0 at the last step")
+    work.add_argument("--warmup", default=0, type=number(int, 0, 1 << 30),
+                      help="steps in which the step size rises to --learning_rate")
     work.add_argument("--grad_clip", default=10.0, type=number(float, 0, open_low=True),
                       help="the gradient's global norm is cut down to this")
     work.add_argument("--precision", default="auto", choices=["auto", "bfloat16", "float32"],
@@ -121,7 +132,8 @@ def build_parser():
 
 def load_data(args):
     """The DataLoader that the flags ask for. Raises DataError, or RunError if it holds nothing to validate on."""
-    data = DataLoader(args.batch_size, args.seq_length, args.data_scale, data_dir=args.data_dir, seed=args.seed)
+    data = DataLoader(args.batch_size, args.seq_length, args.data_scale, data_dir=args.data_dir, seed=args.seed,
+                      first_points=args.first_points)
     if not data.valid_data:
         raise RunError(f"--data_dir {args.data_dir} holds no line to validate on; it needs two lines or more")
     return data
@@ -192,9 +204,9 @@ def read_config(folder):
     parser.exit_on_error = False
     for name in DEVIATIONS:
         parser.add_argument(f"--{name}", type=number(float, 0, 1e6, open_low=True))
-    switch = {False: [], True: ["--peephole"]}
     try:
-        words = switch[config.pop("peephole")] + [f"--{name}={value}" for name, value in config.items()]
+        words = [word for name in SWITCHES for word in {False: [], True: [f"--{name}"]}[config.pop(name)]]
+        words += [f"--{name}={value}" for name, value in config.items()]
         return parser.parse_args(words)
     except (argparse.ArgumentError, KeyError, TypeError) as error:
         raise RunError(f"{path} holds a value that train.py does not allow: {error}") from None
@@ -231,7 +243,8 @@ def restore(folder):
     try:
         saved = sorted(shape for name, shape in tf.train.list_variables(path) if name.startswith("model/"))
         # The output's kernel first: a network of another size might not fit into memory.
-        fits = [config.rnn_size, 1 + 6 * config.num_mixture] in saved
+        read = config.rnn_size * (config.num_layers if config.skip else 1)
+        fits = [read, 1 + 6 * config.num_mixture] in saved
         model = Model(config, infer=True) if fits else None
         if not fits or saved != sorted(model.shapes()):
             raise RunError(f"the weights in {path} are not those of the network in {folder / 'config.json'}")
@@ -248,6 +261,36 @@ def global_norm(gradients):
     largest = tf.reduce_max([tf.reduce_max(tf.abs(g)) for g in gradients])
     scale = tf.maximum(largest, 1e-30)
     return scale * tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(g / scale)) for g in gradients]))
+
+
+class Muon(keras.optimizers.Muon):
+    """Keras' Muon without weight decay, for the given matrices [n, m]; Adam takes half as large steps with all others.
+
+    Source: K. Jordan, "Muon: An optimizer for hidden layers in neural networks" (2024), scaled as in arXiv 2502.16982.
+    """
+
+    def __init__(self, learning_rate, matrices):
+        super().__init__(learning_rate, weight_decay=0.0, adam_weight_decay=0.0, epsilon=1e-8, adam_lr_ratio=0.5)
+        self.matrices = {id(variable) for variable in matrices}
+
+    def _should_use_adamw(self, variable):  # Keras goes by the variable's path, which those of TensorFlow do not have
+        return id(variable) not in self.matrices
+
+
+def make_optimizer(args, model):
+    """The optimizer that the flags ask for."""
+    if args.optimizer == "muon":
+        return Muon(args.learning_rate, model.hidden_matrices())
+    return keras.optimizers.Adam(args.learning_rate, epsilon=1e-8)
+
+
+def rate_at(args, step, num_batches):
+    """The optimizer's step size for a step, counted from 0, of a run whose epochs have num_batches of them."""
+    if args.decay == "linear":
+        fall = 1.0 - step / (args.num_epochs * num_batches)
+    else:
+        fall = args.decay_rate ** (step // num_batches)
+    return args.learning_rate * fall * min(1.0, (step + 1) / max(1, args.warmup))
 
 
 def make_train_step(model, optimizer, grad_clip):
@@ -419,7 +462,7 @@ def train(args):
         prepare_folder(args, data.deviations)
     set_threads(args.batch_size)
     model = Model(args)
-    optimizer = keras.optimizers.Adam(args.learning_rate, epsilon=1e-8)
+    optimizer = make_optimizer(args, model)
     train_step = make_train_step(model, optimizer, args.grad_clip)
     validate = make_validate(model, data.valid_data)
     record = Record(args, model, optimizer, data)
@@ -436,7 +479,7 @@ def train(args):
     with stop_signals() as stopped, bar:
         while progress.step < total:
             epoch = progress.step // data.num_batches
-            rate = args.learning_rate * args.decay_rate**epoch
+            rate = rate_at(args, progress.step, data.num_batches)
             optimizer.learning_rate = rate
             bar.set_description_str(f"epoch {epoch + 1}/{args.num_epochs}", refresh=False)
             loss, norm = (float(value) for value in train_step(*data.next_batch()))

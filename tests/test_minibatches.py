@@ -168,6 +168,16 @@ def test_next_batch_draws_lines_by_length_and_windows_uniformly(tmp_path):
         assert ((counts - expected) ** 2 / expected).sum() < quantile  # p = 0.001 for windows - 1
 
 
+def test_next_batch_starts_a_share_of_the_windows_at_the_first_point(tmp_path):
+    cache_of(tmp_path, [line(200, seed) for seed in range(3)], ["a-01", "b-01", "c-01"])
+    loader = DataLoader(1000, 20, seed=1, data_dir=tmp_path, first_points=0.3)
+    x, y = loader.next_batch()
+    firsts = [data[:20].tobytes() for data in loader.data]
+    starts = np.array([window.tobytes() in firsts for window in x])
+    assert 0.25 < starts.mean() < 0.36
+    assert np.array_equal(x[:, 1:], y[:, :-1])
+
+
 def test_num_batches_is_one_pass_in_windows(tmp_path):
     sizes = [13, 24, 47, 120, 12]  # 1 + 2 + 3 + 10 windows; the last line is too short
     assert counting_loader(tmp_path, sizes, batch_size=5, seq_length=10).num_batches == 3

@@ -101,32 +101,37 @@ def test_train_step_equals_three_reference_steps(reference):
 
 
 @pytest.mark.parametrize(
-    ("layers", "peephole", "dropout"), [(1, False, False), (2, True, True), (3, False, True), (3, True, False)]
+    ("layers", "peephole", "dropout", "skip"),
+    [(1, False, False, False), (2, True, True, False), (3, False, True, False), (3, True, False, False),
+     (1, False, True, True), (3, True, True, True)],
 )
-def test_lstm_sequence_derivative_equals_automatic_one(layers, peephole, dropout):
+def test_lstm_sequence_derivative_equals_automatic_one(layers, peephole, dropout, skip):
     batch, steps, units = 3, 7, 5
     rng = np.random.default_rng(layers)
 
     def draw(*shape):
         return tf.constant(rng.normal(size=shape), tf.float32)
 
-    model = Model(make_args(rnn_size=units, num_layers=layers, peephole=peephole))
+    model = Model(make_args(rnn_size=units, num_layers=layers, peephole=peephole, skip=skip))
     for variable in model.peepholes:
         variable.assign(draw(3, units))
     x, states = draw(steps, batch, 3), [LSTMState(draw(batch, units), draw(batch, units)) for _ in range(layers)]
     masks, keep_prob = [draw(steps, batch, units) > 0 for _ in range(layers) if dropout], 0.7
-    d_out, d_final = draw(steps, batch, units), draw(batch, units)
+    d_out, d_final = draw(steps, batch, units * (layers if skip else 1)), draw(batch, units)
 
-    def automatic(x, masks, keep_prob, states, weights):  # the same equations, differentiated by TensorFlow
+    def automatic(x, masks, keep_prob, states, weights, _, skip):  # the same equations, differentiated by TensorFlow
         outputs = []
         for t in range(steps):
-            below, states = x[t], list(states)
+            below, states, read = x[t], list(states), []
             for k in range(layers):
+                if skip and k:
+                    below = tf.concat([below, x[t]], axis=1)
                 z = tf.concat([below, states[k].h], axis=1) @ weights[k].w + weights[k].b
                 *_, o, c, tanh_c = lstm_gates(tf.split(z, 4, axis=1), states[k].c, weights[k].p)
                 states[k] = LSTMState(o * tanh_c, c)
                 below = states[k].h * tf.cast(masks[k][t], tf.float32) / keep_prob if dropout else states[k].h
-            outputs.append(below)
+                read.append(below)
+            outputs.append(tf.concat(read if skip else read[-1:], axis=1))
         return tf.stack(outputs), states
 
     results = []
@@ -134,16 +139,17 @@ def test_lstm_sequence_derivative_equals_automatic_one(layers, peephole, dropout
         inputs = [x, *tf.nest.flatten(states), *model.trainable_variables[: 3 * layers], *model.peepholes]
         with tf.GradientTape() as tape:
             tape.watch(inputs)
-            outputs, finals = run(x, masks, keep_prob, states, model.lstm_weights())
+            outputs, finals = run(x, masks, keep_prob, states, model.lstm_weights(), tf.float32, skip)
             total = tf.reduce_sum(outputs * d_out) + sum(tf.reduce_sum(d_final * v) for v in tf.nest.flatten(finals))
         results.append([outputs, *tf.nest.flatten(finals), *tape.gradient(total, inputs)])
     for theirs, ours in zip(*results, strict=True):
         assert relative_error(ours, theirs) < 1e-5
 
 
-@pytest.mark.parametrize(("layers", "units", "batch", "steps"), [(1, 16, 3, 20), (2, 32, 5, 40), (3, 7, 1, 11)])
-def test_lstm_sequence_equals_keras_layers(layers, units, batch, steps):
-    model = Model(make_args(rnn_size=units, num_layers=layers, keep_prob=0.7))
+@pytest.mark.parametrize(("layers", "units", "batch", "steps", "skip"),
+                         [(1, 16, 3, 20, False), (2, 32, 5, 40, False), (3, 7, 1, 11, False), (3, 7, 4, 11, True)])
+def test_lstm_sequence_equals_keras_layers(layers, units, batch, steps, skip):
+    model = Model(make_args(rnn_size=units, num_layers=layers, keep_prob=0.7, skip=skip))
     x, y = make_points(batch, steps), make_points(batch, steps, seed=1)
     masks = model.dropout_masks(steps, batch)
     model.dropout_masks = lambda *_: masks
@@ -265,9 +271,13 @@ def test_forget_bias_is_one():
     assert bias.tolist() == [0.0] * 8 + [1.0] * 8 + [0.0] * 16
 
 
-@pytest.mark.parametrize(("kind", "peephole"), [("lstm", False), ("lstm", True), ("gru", False), ("rnn", False)])
-def test_stepping_with_carried_state_equals_whole_sequence(kind, peephole):
-    model = Model(make_args(model=kind, peephole=peephole, num_layers=3))
+KINDS = [("lstm", False, False), ("lstm", True, False), ("gru", False, False), ("rnn", False, False),
+         ("lstm", False, True), ("lstm", True, True), ("gru", False, True)]
+
+
+@pytest.mark.parametrize(("kind", "peephole", "skip"), KINDS)
+def test_stepping_with_carried_state_equals_whole_sequence(kind, peephole, skip):
+    model = Model(make_args(model=kind, peephole=peephole, skip=skip, num_layers=3))
     for variable in model.trainable_variables:
         variable.assign_add(0.3 * tf.random.stateless_normal(variable.shape, [1, 2]))
     x = make_points(2, 9)

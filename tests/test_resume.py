@@ -55,6 +55,17 @@ def test_resumed_run_ends_bit_for_bit_as_one_without_a_stop(tiny_run, stopped_ru
     assert json.loads((stopped_run / "config.json").read_text())["data_dir"] == str(tiny_run.data_dir)
 
 
+def test_resumed_run_of_the_recipe_ends_bit_for_bit_as_one_without_a_stop(tiny_run, tmp_path):
+    recipe = ["--skip", "--optimizer=muon", "--decay=linear", "--warmup=3", "--first_points=0.2"]
+    assert main(tiny_run, tmp_path / "straight", *recipe) == 0
+    shutil.copytree(tmp_path / "straight", tmp_path / "stopped")
+    for step in (9, 10):
+        for path in (tmp_path / "stopped").glob(f"model.ckpt-{step}.*"):
+            path.unlink()
+    assert resume(tiny_run, tmp_path / "stopped") == 0
+    assert_same_run(tmp_path / "straight", tmp_path / "stopped")
+
+
 def test_resume_takes_the_checkpoint_before_a_damaged_one(tiny_run, stopped_run, capsys):
     for path in tiny_run.folder.glob("model.ckpt-9*"):
         content = bytearray(path.read_bytes())

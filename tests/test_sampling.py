@@ -8,9 +8,11 @@ import pytest
 import tensorflow as tf
 
 
-@pytest.mark.parametrize(("kind", "peephole"), [("lstm", False), ("lstm", True), ("gru", False), ("rnn", False)])
-def test_sample_follows_its_own_density(kind, peephole):
-    model = Model(make_args(model=kind, peephole=peephole), infer=True)
+@pytest.mark.parametrize(("kind", "peephole", "skip"), [("lstm", False, False), ("lstm", True, False),
+                                                        ("gru", False, False), ("rnn", False, False),
+                                                        ("lstm", False, True)])
+def test_sample_follows_its_own_density(kind, peephole, skip):
+    model = Model(make_args(model=kind, peephole=peephole, skip=skip), infer=True)
     num = CHUNK + 30
     strokes, params = model.sample(tf.random.Generator.from_seed(5), num)
     assert strokes.shape == (num, 3)

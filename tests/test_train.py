@@ -8,7 +8,10 @@ import shutil
 import sys
 
 import train
-from conftest import ROOT, STEPS, environment, main, make_corpus, read_losses, read_weights, scores_of_line, tiny_flags
+from conftest import (
+    ROOT, STEPS, environment, main, make_args, make_corpus, make_points, read_losses, read_weights, scores_of_line,
+    tiny_flags,
+)  # fmt: skip
 from model import Model
 from utils import DataLoader
 
@@ -163,13 +166,45 @@ def test_rate_falls_with_the_epochs(tiny_run, tmp_path):
     assert second["valid_loss"] == pytest.approx(first["valid_loss"], rel=1e-6)
 
 
-@pytest.mark.parametrize("flags", [["--model=rnn"], ["--model=gru"], ["--model=lstm", "--peephole"]])
+def test_rate_follows_its_flags():
+    def rates(*flags):
+        args = train.build_parser().parse_args(["--learning_rate=1", "--num_epochs=2", *flags])
+        return [train.rate_at(args, step, 4) for step in range(8)]
+
+    assert rates("--decay_rate=0.5") == [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5]
+    assert rates("--decay=linear") == [1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]
+    assert rates("--decay_rate=0.5", "--warmup=5") == pytest.approx([0.2, 0.4, 0.6, 0.8, 0.5, 0.5, 0.5, 0.5])
+
+
+def test_muon_makes_the_steps_of_the_matrices_between_layers_orthogonal():
+    model = Model(make_args(rnn_size=16, skip=True))
+    args = train.build_parser().parse_args(["--optimizer=muon"])
+    optimizer = train.make_optimizer(args, model)
+    train_step = train.make_train_step(model, optimizer, 10.0)
+    before = [v.numpy() for v in model.trainable_variables]
+    train_step(make_points(), make_points(seed=1))
+    steps = [now.numpy() - old for now, old in zip(model.trainable_variables, before, strict=True)]
+    matrices = [step for step, v in zip(steps, model.trainable_variables, strict=True)
+                if any(v is m for m in model.hidden_matrices())]
+    assert sorted(step.shape for step in matrices) == [(16, 64), (16, 64), (19, 64)]
+    for step in matrices:  # Keras' five iterations leave the larger singular values near 1, times 0.2 sqrt(64) rate
+        values = np.linalg.svd(step, compute_uv=False) / (0.2 * 8 * args.learning_rate)
+        assert 0.65 < np.median(values) < values.max() < 1.3
+    others = [step for step in steps if not any(step is m for m in matrices)]
+    assert len(others) == 5  # Adam's first step is as large everywhere
+    for step in others:
+        assert np.median(np.abs(step)) == pytest.approx(args.learning_rate / 2, rel=1e-3)
+
+
+@pytest.mark.parametrize("flags", [["--model=rnn"], ["--model=gru"], ["--model=lstm", "--peephole"],
+                                   ["--num_layers=2", "--skip", "--optimizer=muon", "--decay=linear"]])
 def test_every_kind_of_layer_learns(tiny_run, tmp_path, flags):
     assert main(tiny_run, tmp_path, *flags, num_layers=1) == 0
     first, second = read_losses(tmp_path)
     assert second["train_loss"] < first["train_loss"] and second["valid_loss"] < first["valid_loss"]
     weights = read_weights(tf.train.latest_checkpoint(str(tmp_path)))
     assert any("peephole" in name for name in weights) == ("--peephole" in flags)
+    assert train.restore(tmp_path).skip == ("--skip" in flags)
 
 
 def test_a_worse_epoch_leaves_the_best_alone(tiny_run, tmp_path, monkeypatch):
