@@ -6,8 +6,10 @@
 import argparse
 import contextlib
 import csv
+import io
 import json
 import math
+import shutil
 import signal
 import sys
 import time
@@ -16,12 +18,17 @@ from pathlib import Path
 
 # Before tensorflow, whose start-up notes it keeps quiet.
 from model import LAYERS, LONG, SCORE_BATCH, Model, evaluate, make_score, set_threads
-from utils import DataError, DataLoader, compare_lines
+from utils import DataError, DataLoader, compare_lines, sync, whole_file
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
+
+try:
+    import fcntl
+except ImportError:  # on Windows, where nothing guards a folder against two runs
+    fcntl = None
 
 SAMPLE_LENGTH = 800  # points of a sample that is compared with real lines
 # Flags that say nothing about the run itself.
@@ -32,6 +39,7 @@ MAY_CHANGE = ("num_epochs", "save_every", "learning_rate", "data_dir")  # flags 
 # What a run writes into model_dir beside config.json, and --overwrite deletes.
 RUN_FILES = ("checkpoint", "model.ckpt-*", "best/checkpoint", "best/model.ckpt-*", "log/events.out.tfevents.*",
              "loss.csv", "loss.png")
+CHECKPOINT = "model.ckpt"  # how the names of checkpoints begin, before -STEP
 PRETRAINED = Path(__file__).resolve().parent / "save" / "pretrained"
 
 
@@ -149,8 +157,32 @@ def check_folder(args):
                        "give --overwrite")
 
 
+@contextlib.contextmanager
+def own_folder(model_dir):
+    """Make model_dir and keep other runs out of it meanwhile. Raises RunError if one is there, or if it can't be made.
+
+    The lock goes with the process, however that ends; the empty file stays.
+    """
+    folder = Path(model_dir)
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(open(folder / "lock", "wb"))
+        except OSError as error:
+            raise RunError(f"--model_dir {folder} cannot be written ({error.strerror}); name another folder") from None
+        try:
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"--model_dir {folder} is in use by another run of train.py; wait for it, or name another "
+                           "folder") from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+
+
 def prepare_folder(args, deviations):
-    """Make model_dir, without what an earlier run left there unless this one goes on with it, and write config.json.
+    """Rid model_dir of what an earlier run left there unless this one goes on with it, and write config.json.
 
     deviations: of dx and dy in pen units, the DataLoader's. Raises RunError if it cannot be done.
     """
@@ -161,10 +193,8 @@ def prepare_folder(args, deviations):
         if (folder / "config.json").exists() and not args.resume:
             for old in [path for name in RUN_FILES for path in folder.glob(name)]:
                 old.unlink()
-        folder.mkdir(parents=True, exist_ok=True)
-        unfinished = folder / "config.json.tmp"
-        unfinished.write_text(json.dumps(config, indent=2) + "\n")
-        unfinished.replace(folder / "config.json")
+        with whole_file(folder / "config.json") as file:
+            file.write((json.dumps(config, indent=2) + "\n").encode())
     except OSError as error:
         raise RunError(f"--model_dir {folder} cannot be written ({error.strerror}); name another folder") from None
 
@@ -248,7 +278,7 @@ def restore(folder):
         model = Model(config, infer=True) if fits else None
         if not fits or saved != sorted(model.shapes()):
             raise RunError(f"the weights in {path} are not those of the network in {folder / 'config.json'}")
-        status = tf.train.Checkpoint(model=model).restore(path)
+        status = tf.train.Checkpoint(model=model).read(path)
         status.assert_existing_objects_matched().expect_partial()
     except (tf.errors.OpError, IndexError, ValueError, AssertionError) as error:
         reason = str(error).splitlines()[0]
@@ -325,8 +355,8 @@ def make_validate(model, lines):
     return lambda: float(np.concatenate([nats for nats, _ in score(lines)]).mean(dtype=np.float64))
 
 
-def plot_losses(history, filename):
-    """Draw the training and the validation loss of every epoch (rows of loss.csv) as a picture."""
+def plot_losses(history, file):
+    """Draw the training and the validation loss of every epoch (rows of loss.csv) as a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
@@ -337,7 +367,7 @@ def plot_losses(history, filename):
     axes.set(xlabel="epoch", ylabel="loss, nats per point")
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(filename, dpi=120)
+    figure.savefig(file, dpi=120, format="png")
 
 
 class Progress(tf.train.experimental.PythonState):
@@ -370,6 +400,39 @@ class Progress(tf.train.experimental.PythonState):
         self.started = time.perf_counter()
 
 
+class Checkpoints:
+    """The checkpoints model.ckpt-STEP of some tf.train.Checkpoint in a folder, of which the `keep` newest stay.
+
+    At any moment, the computer's power failing included, those that were complete still are: each is written in a
+    folder of its own, and named when it is on the disk; the file `checkpoint`, which names the newest, follows.
+    """
+
+    def __init__(self, content, folder, keep):
+        self.content, self.folder, self.keep = content, Path(folder), keep
+
+    def steps(self):
+        """The steps of all checkpoints there, the newest first."""
+        names = [path.stem.rpartition("-")[2] for path in self.folder.glob(f"{CHECKPOINT}-*.index")]
+        return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
+
+    def save(self, step):
+        """Write a checkpoint. Raises OSError or tf.errors.OpError if that fails."""
+        unfinished, name = self.folder / "unfinished", f"{CHECKPOINT}-{step}"
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a save that was cut short
+        self.content.write(str(unfinished / name))
+        (self.folder / f"{name}.index").unlink(missing_ok=True)  # damaged, if the step was saved before
+        for path in sorted(unfinished.glob(f"{name}.*")):  # the index last: without it there is no checkpoint
+            sync(path)
+            path.replace(self.folder / path.name)
+        sync(self.folder)
+        with whole_file(self.folder / "checkpoint") as file:  # as tf.train.latest_checkpoint reads it
+            file.write(f'model_checkpoint_path: "{name}"\n'.encode())
+        for old in self.steps()[self.keep:]:
+            for path in sorted(self.folder.glob(f"{CHECKPOINT}-{old}.*"), reverse=True):
+                path.unlink()
+        unfinished.rmdir()
+
+
 class Record:
     """What a run leaves in model_dir: checkpoints, the best weights, the log, loss.csv and loss.png.
 
@@ -379,32 +442,40 @@ class Record:
     def __init__(self, args, model, optimizer, data):
         self.folder, self.save_every = Path(args.model_dir), args.save_every
         self.progress = Progress(data)
-        self.everything = tf.train.Checkpoint(model=model, optimizer=optimizer, progress=self.progress)
-        weights = tf.train.Checkpoint(model=model)
-        self.newest = tf.train.CheckpointManager(self.everything, self.folder, 3, checkpoint_name="model.ckpt")
-        self.best = tf.train.CheckpointManager(weights, self.folder / "best", 1, checkpoint_name="model.ckpt")
+        everything = tf.train.Checkpoint(model=model, optimizer=optimizer, progress=self.progress)
+        self.newest = Checkpoints(everything, self.folder, 3)
+        self.best = Checkpoints(tf.train.Checkpoint(model=model), self.folder / "best", 1)
         if args.resume:
             self.resume()
         self.log = tf.summary.create_file_writer(str(self.folder / "log"))
 
     def resume(self):
         """Go on from the newest checkpoint that is whole. Raises RunError if there is none."""
-        steps = [path.stem.rpartition("-")[2] for path in self.folder.glob("model.ckpt-*.index")]
-        for step in sorted((int(step) for step in steps if step.isdecimal()), reverse=True):
-            path = self.folder / f"model.ckpt-{step}"
+        for step in self.newest.steps():
+            path = self.folder / f"{CHECKPOINT}-{step}"
             try:
-                self.everything.restore(str(path)).assert_consumed()
+                self.newest.content.read(str(path)).assert_consumed()
                 return
             except (tf.errors.OpError, IndexError, KeyError, ValueError, AssertionError) as error:
                 warnings.warn(f"the checkpoint {path} is damaged ({str(error).splitlines()[0]}); trying the one before",
                               stacklevel=2)
         raise RunError(f"--model_dir {self.folder} holds no checkpoint that can be read; start anew with --overwrite")
 
+    @contextlib.contextmanager
+    def writing(self):
+        """Within it, what cannot be written raises RunError."""
+        try:
+            yield
+        except (OSError, tf.errors.OpError) as error:
+            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            raise RunError(f"--model_dir {self.folder} cannot be written ({reason}); checkpoints there are whole: make "
+                           "room, then go on with --resume") from None
+
     def step(self, loss, norm, rate):
         """Note a step: its loss (nats per point), gradient norm and rate."""
         self.progress.step += 1
         self.progress.losses.append(loss)
-        with self.log.as_default(self.progress.step):
+        with self.writing(), self.log.as_default(self.progress.step):
             tf.summary.scalar("train loss", loss)
             tf.summary.scalar("gradient norm", norm)
             tf.summary.scalar("rate", rate)
@@ -412,25 +483,34 @@ class Record:
     def epoch(self, valid_loss, rate):
         """Note an epoch's end and return a line that tells of it; keep the weights if they are the best so far."""
         progress = self.progress
-        with self.log.as_default(progress.step):
+        with self.writing(), self.log.as_default(progress.step):
             tf.summary.scalar("validation loss", valid_loss)
         row = {"epoch": len(progress.history) + 1, "step": progress.step, "train_loss": float(np.mean(progress.losses)),
                "valid_loss": valid_loss, "rate": rate, "seconds": round(progress.total_seconds(), 1)}
         progress.history.append(row)
         progress.losses = []
-        with open(self.folder / "loss.csv", "w", newline="") as file:
-            table = csv.DictWriter(file, row)
-            table.writeheader()
-            table.writerows(progress.history)
-        if valid_loss < progress.best_loss:
-            progress.best_loss = valid_loss
-            self.best.save(progress.step)
+        text = io.StringIO(newline="")
+        table = csv.DictWriter(text, row)
+        table.writeheader()
+        table.writerows(progress.history)
+        with self.writing():
+            with whole_file(self.folder / "loss.csv") as file:
+                file.write(text.getvalue().encode())
+            if valid_loss < progress.best_loss:
+                progress.best_loss = valid_loss
+                self.best.save(progress.step)
         return ("epoch {epoch}: training loss {train_loss:.4f}, validation loss {valid_loss:.4f} nats per point, "
                 "{seconds:.0f} s".format(**row))
 
     def save(self):
         """Write a checkpoint of everything."""
-        self.newest.save(self.progress.step)
+        with self.writing():
+            self.newest.save(self.progress.step)
+
+    def plot(self):
+        """Draw the losses of all epochs into loss.png."""
+        with self.writing(), whole_file(self.folder / "loss.png") as file:
+            plot_losses(self.progress.history, file)
 
 
 @contextlib.contextmanager
@@ -458,6 +538,13 @@ def train(args):
     """Train as the flags say. Raises DataError or RunError with a sentence for the user, or RunStopped."""
     check_folder(args)
     data = load_data(args)
+    with own_folder(args.model_dir):
+        check_folder(args)  # another run may have ended there meanwhile
+        run(args, data)
+
+
+def run(args, data):
+    """Train on the data; model_dir is this run's own."""
     if not args.resume:
         prepare_folder(args, data.deviations)
     set_threads(args.batch_size)
@@ -472,7 +559,7 @@ def train(args):
     weights = sum(int(tf.size(v)) for v in model.trainable_variables)
     print(f"{len(data.data)} training lines, {len(data.valid_data)} validation lines; {weights:,} weights; "
           f"{args.num_epochs} epochs of {data.num_batches} steps; products in {model.product_type.name}"
-          + (f"; going on from step {progress.step}" if args.resume else ""))
+          + (f"; going on from step {progress.step}" if args.resume else ""), flush=True)
 
     layout = "{desc} step {n_fmt}/{total_fmt} |{bar}|{postfix}, {rate_inv_fmt}, {remaining} left"
     bar = tqdm(total=total, initial=progress.step, disable=None, unit="step", dynamic_ncols=True, bar_format=layout)
@@ -497,7 +584,7 @@ def train(args):
                 record.save()
             if stopped:
                 raise RunStopped(stopped[0], progress.step)
-    plot_losses(progress.history, record.folder / "loss.png")
+    record.plot()
     print(f"Best validation loss {progress.best_loss:.4f} nats per point. Draw with: python sample.py --model_dir "
           f"{record.folder}")
 

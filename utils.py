@@ -239,16 +239,27 @@ def _parse_source(source):
 # ---------------------------------------------------------------------------------------------- the cache
 
 
+def sync(path):
+    """Return when a file's content, or a folder's list of files, is on the disk (on Windows folders are left alone)."""
+    if os.path.isdir(path) and os.name == "nt":
+        return
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
 @contextlib.contextmanager
-def _whole_file(path):
+def whole_file(path):
     """Open a temporary file beside path for writing bytes; it gets its name only when all is on the disk."""
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
         with open(temporary, "wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+        sync(temporary)
         os.replace(temporary, path)
+        sync(os.path.dirname(path) or ".")
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -393,7 +404,7 @@ def _write_cache(data_dir, source, lines):
     }
     try:
         for name, content in ((_CACHE, stream), (_INDEX, json.dumps(index, indent=0).encode())):
-            with _whole_file(os.path.join(data_dir, name)) as file:
+            with whole_file(os.path.join(data_dir, name)) as file:
                 file.write(content)
     except OSError as error:
         warnings.warn(f"No cache was written to {data_dir} ({error}); the next run parses anew.", stacklevel=4)
@@ -678,7 +689,7 @@ def write_line_strokes(lines, path):
     give the same bytes.
     """
     with (
-        _whole_file(path) as file,
+        whole_file(path) as file,
         gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w|") as tar,
     ):
@@ -917,7 +928,7 @@ def _save_svg(picture, filename):
 def _save(content, filename, kind):
     """Write the bytes `content`, whole or not at all; in IPython, show them as `kind`, SVG or Image."""
     try:
-        with _whole_file(os.fspath(filename)) as file:
+        with whole_file(os.fspath(filename)) as file:
             file.write(content)
     except OSError as error:  # tell of the file that was asked for, not of the temporary one
         raise OSError(error.errno, error.strerror, os.fspath(filename)) from error

@@ -244,7 +244,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny_run, tmp_path, monkeypatch
 
     assert tf.train.latest_checkpoint(str(tmp_path)) == str(tmp_path / "model.ckpt-3")
     left = {path.name for path in tmp_path.rglob("*") if path.is_file() and "tfevents" not in path.name}
-    assert left == {"checkpoint", "config.json", "model.ckpt-3.index", "model.ckpt-3.data-00000-of-00001"}
+    assert left == {"checkpoint", "config.json", "lock", "model.ckpt-3.index", "model.ckpt-3.data-00000-of-00001"}
     saved = read_weights(tmp_path / "model.ckpt-3")
     now = [variable.numpy() for variable in models[0].trainable_variables]
     assert len(saved) == len(now)
