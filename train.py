@@ -96,6 +96,8 @@ def build_parser():
     data.add_argument("--seq_length", default=300, type=number(int, 1, 1 << 20), help="points in a window")
     data.add_argument("--first_points", default=0.0, type=number(float, 0, 1),
                       help="probability that a window starts at its line's first point, not anywhere in the line")
+    data.add_argument("--stretch", default=0.0, type=number(float, 0, 0.9),
+                      help="a window's dx and dy are multiplied by random factors from 1 - STRETCH to 1 + STRETCH")
 
     work = parser.add_argument_group("training")
     work.add_argument("--num_epochs", default=30, type=number(int, 1, 1 << 30), help="passes over the training lines")
@@ -141,7 +143,7 @@ def build_parser():
 def load_data(args):
     """The DataLoader that the flags ask for. Raises DataError, or RunError if it holds nothing to validate on."""
     data = DataLoader(args.batch_size, args.seq_length, args.data_scale, data_dir=args.data_dir, seed=args.seed,
-                      first_points=args.first_points)
+                      first_points=args.first_points, stretch=args.stretch)
     if not data.valid_data:
         raise RunError(f"--data_dir {args.data_dir} holds no line to validate on; it needs two lines or more")
     return data

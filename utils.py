@@ -515,8 +515,8 @@ class DataLoader:
     """
 
     def __init__(self, batch_size=50, seq_length=300, scale_factor=10, limit=LIMIT, data_dir="data", *, seed=None,
-                 first_points=0.0):
-        self.first_points = first_points
+                 first_points=0.0, stretch=0.0):
+        self.first_points, self.stretch = first_points, stretch
         self.batch_size, self.seq_length = batch_size, seq_length
         self.scale_factor, self.limit = scale_factor, limit
         self.rng = np.random.default_rng(seed)
@@ -568,14 +568,20 @@ class DataLoader:
         """Return x and y, float32 [B, T, 3] in scaled units, y one point ahead of x.
 
         Each window's line is drawn in proportion to len(line) // (seq_length + 2), its start uniformly, but with
-        probability first_points at the line's first point.
+        probability first_points at the line's first point; its dx and its dy are multiplied by two random factors from
+        1 - stretch to 1 + stretch.
         """
         line = self.rng.choice(self._windows, self.batch_size)
         start = self._offsets[line] + self.rng.integers(self._lengths[line] - self.seq_length)
         if self.first_points:
             start = np.where(self.rng.random(self.batch_size) < self.first_points, self._offsets[line], start)
         rows = start[:, None] + np.arange(self.seq_length)
-        return self._points[rows], self._points[rows + 1]
+        x, y = self._points[rows], self._points[rows + 1]
+        if self.stretch:
+            factors = 1 + self.rng.uniform(-self.stretch, self.stretch, [self.batch_size, 1, 2]).astype(np.float32)
+            x[..., :2] *= factors
+            y[..., :2] *= factors
+        return x, y
 
 
 # ---------------------------------------------------------------------------------------------- statistics of strokes

@@ -178,6 +178,19 @@ def test_next_batch_starts_a_share_of_the_windows_at_the_first_point(tmp_path):
     assert np.array_equal(x[:, 1:], y[:, :-1])
 
 
+def test_next_batch_stretches_each_window_by_two_factors(tmp_path):
+    cache_of(tmp_path, [line(200, seed) for seed in range(3)], ["a-01", "b-01", "c-01"])
+    plain, stretched = (DataLoader(500, 20, seed=1, data_dir=tmp_path, stretch=stretch) for stretch in (0.0, 0.2))
+    (x, y), (stretched_x, stretched_y) = plain.next_batch(), stretched.next_batch()
+    assert np.array_equal(stretched_x[..., 2], x[..., 2]) and np.array_equal(stretched_x[:, 1:], stretched_y[:, :-1])
+    factors = stretched_x[..., :2].sum(axis=1) / x[..., :2].sum(axis=1)
+    assert np.allclose(stretched_x[..., :2], x[..., :2] * factors[:, None], rtol=1e-3, atol=1e-4)
+    assert np.allclose(stretched_y[..., :2], y[..., :2] * factors[:, None], rtol=1e-3, atol=1e-4)
+    assert 0.8 < factors.min() < 0.82 and 1.18 < factors.max() < 1.2
+    assert abs(np.corrcoef(factors.T)[0, 1]) < 0.2
+    assert len(stretched.data[0]) == 200 and np.array_equal(stretched.data[0], plain.data[0])
+
+
 def test_num_batches_is_one_pass_in_windows(tmp_path):
     sizes = [13, 24, 47, 120, 12]  # 1 + 2 + 3 + 10 windows; the last line is too short
     assert counting_loader(tmp_path, sizes, batch_size=5, seq_length=10).num_batches == 3
