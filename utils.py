@@ -25,6 +25,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tokenize
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -61,6 +62,8 @@ class Lines(NamedTuple):
 _POINT = re.compile(rb'<Point x="(-?\d{1,9})" y="(-?\d{1,9})" time="[\d.]+"/>[ \t\r\n]*')
 LIMIT = 500  # pen units: longer moves are cut down to it
 _MAX_XML_BYTES = 16 << 20  # a line has about 40 kB
+_MAX_HEADER_BYTES = 1 << 20  # of an archive: a member's long name and the like
+_MAX_RATIO = 100  # an archive's size unpacked and packed; that of the database is 7
 
 
 def _parse_tree(xml):
@@ -71,7 +74,7 @@ def _parse_tree(xml):
     try:
         root = etree.fromstring(xml, parser)
     except etree.XMLSyntaxError as error:
-        raise DataError(f"is not well-formed XML ({error.msg})") from None
+        raise DataError(f"is not well-formed XML ({' '.join(str(error.msg).split())})") from None
     if root.getroottree().docinfo.doctype:
         raise DataError("has a DTD, which a line has no need of")
     return root
@@ -135,8 +138,13 @@ def _parse_line(xml):
 
 
 def _xml_files(folder):
-    """Return the paths of all XML files in a folder and below, in a fixed order."""
-    paths = (os.path.join(root, name) for root, _, names in os.walk(folder) for name in names)
+    """Return the paths of all XML files in a folder and below, in a fixed order; none if there is no such folder."""
+
+    def refuse(error):
+        raise DataError(f"{error.filename} cannot be read ({error.strerror}); make it readable or remove it.") from None
+
+    walk = os.walk(folder, onerror=refuse) if os.path.isdir(folder) else ()
+    paths = (os.path.join(root, name) for root, _, names in walk for name in names)
     return sorted(path for path in paths if path.endswith(".xml") and os.path.isfile(path))
 
 
@@ -149,11 +157,37 @@ def _xml_in_folder(folder, share, num_shares):
             raise DataError(f"{path} cannot be read ({error.strerror}); make it readable or remove it.") from None
 
 
+class _Member(tarfile.TarInfo):
+    """A member of an archive; long names and other extended headers, which tarfile reads whole, must be short."""
+
+    @classmethod
+    def frombuf(cls, *arguments):
+        member = super().frombuf(*arguments)
+        extended = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
+                    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+        if member.type in extended and member.size > _MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header in it claims {member.size} bytes")
+        return member
+
+
+class _Unpacked(gzip.GzipFile):
+    """A packed file that is refused where what it holds is far larger than XML could be; see _MAX_RATIO."""
+
+    def read(self, size=-1):
+        data = super().read(size)
+        if self.tell() > _MAX_RATIO * (os.path.getsize(self.name) + (1 << 20)):
+            raise tarfile.ReadError(f"unpacked it is more than {_MAX_RATIO} times as large")
+        return data
+
+
 def _xml_in_tar(path, share, num_shares):
     # Nothing is unpacked. Links, devices and names that lead out of the archive are passed over.
     count = 0
     try:
-        with gzip.open(path) as packed, tarfile.open(fileobj=packed, mode="r|", bufsize=1 << 16) as tar:
+        with (
+            _Unpacked(path) as packed,
+            tarfile.open(fileobj=packed, mode="r|", bufsize=1 << 16, tarinfo=_Member) as tar,
+        ):
             for member in tar:
                 outside = member.name.startswith("/") or ".." in member.name.split("/")
                 if member.isreg() and member.name.endswith(".xml") and not outside:
@@ -162,7 +196,7 @@ def _xml_in_tar(path, share, num_shares):
                     count += 1
             while packed.read(1 << 16):  # tarfile takes damage for the end; gzip's checksum at the end tells
                 pass
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+    except (tarfile.TarError, EOFError, OSError, ValueError, RecursionError, zlib.error) as error:
         raise DataError(f"{path} is not a whole tar.gz archive ({error}); copy or download it again.") from None
 
 
@@ -343,16 +377,18 @@ def _load_arrays(stream):
 def _fingerprint(source):
     """Return a digest of a source: the archive's bytes, or names, sizes and times of a folder's files."""
     digest = hashlib.sha256()
-    if os.path.isdir(source):
-        for path in _xml_files(source):
-            status = os.stat(path)
-            digest.update(
-                f"{os.path.relpath(path, source)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="replace")
-            )
-    else:
-        with open(source, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+    try:
+        if os.path.isdir(source):
+            for path in _xml_files(source):
+                status = os.stat(path)
+                text = f"{os.path.relpath(path, source)}\0{status.st_size}\0{status.st_mtime_ns}\n"
+                digest.update(text.encode(errors="replace"))
+        else:
+            with open(source, "rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+    except OSError as error:
+        raise DataError(f"{source} cannot be read ({error.strerror}); make it readable or remove it.") from None
     return digest.hexdigest()
 
 
@@ -362,7 +398,8 @@ def _read_index(path, stream):
         with open(path, "rb") as file:
             index = json.load(file)
         names, source, num_damaged = index["names"], index["source"], index["damaged"]
-        if index["cache"] == hashlib.sha256(stream).hexdigest() and all(isinstance(name, str) for name in names):
+        known = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        if index["cache"] == hashlib.sha256(stream).hexdigest() and known and isinstance(num_damaged, int):
             return names, source, num_damaged
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         pass
@@ -377,11 +414,14 @@ def _read_cache(data_dir, source):
     try:
         with open(path, "rb") as file:
             stream = file.read()
-        names, parsed_source, num_damaged = _read_index(os.path.join(data_dir, _INDEX), stream)
-        if names and source and parsed_source != _fingerprint(source):
-            return None
+    except OSError as error:
+        raise DataError(f"{path} cannot be used ({error}); delete it and the XML files are parsed anew.") from None
+    names, parsed_source, num_damaged = _read_index(os.path.join(data_dir, _INDEX), stream)
+    if names and source and parsed_source != _fingerprint(source):
+        return None
+    try:
         raw_data = _load_arrays(stream)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise DataError(f"{path} cannot be used ({error}); delete it and the XML files are parsed anew.") from None
     if len(names) == len(raw_data):
         return Lines(raw_data, names, num_damaged)
@@ -442,17 +482,22 @@ def read_line(path):
             if not path.endswith(".npy"):
                 return _parse_line(file.read(_MAX_XML_BYTES + 1))
             np.lib.format.read_magic(file)
-        points = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped, since its header may claim any size
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a header that Python 2 wrote
+            points = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped, since its header may claim any size
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error}); name another file.") from None
     except DataError as error:
         raise DataError(f"{path} {error}; name the file of one line.") from None
-    except (ValueError, EOFError, TypeError, OverflowError, SyntaxError) as error:
-        reason = str(error).splitlines()[0]
+    except (ValueError, EOFError, TypeError, OverflowError, SyntaxError, LookupError, MemoryError, RecursionError,
+            tokenize.TokenError) as error:
+        reason = str(error).partition("\n")[0]
         raise DataError(f"{path} is no .npy file of numbers ({reason}); write it with np.save.") from None
     if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "iuf":
         raise DataError(f"{path} does not hold an array of numbers [n, 3], the points (dx, dy, eos).")
-    if not len(points) or not (np.abs(points[:, :2]) < 2**15 - 1).all() or not np.isin(points[:, 2], (0, 1)).all():
+    moves = points[:, :2]  # not their absolute values: the least integer has none
+    fits = ((moves < 2**15 - 1) & (moves > 1 - 2**15)).all()
+    if not len(points) or not fits or not np.isin(points[:, 2], (0, 1)).all():
         raise DataError(f"{path} holds no point, a move that does not fit 16 bits, or an eos that is not 0 or 1.")
     return np.rint(points).astype(np.int16)
 
