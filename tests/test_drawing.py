@@ -1,6 +1,7 @@
 """The pictures: made-up strokes and mixtures in, the values in the SVG (or PNG) out."""
 
 import colorsys
+import random
 import re
 import sys
 import time
@@ -303,6 +304,18 @@ def test_drawing_refuses_params_of_other_strokes(tmp_path, monkeypatch, name):
         expected = r"arrays \[6, 2\], a row for each point, not \[7, 2\]"
     with pytest.raises(ValueError, match=expected):
         getattr(utils, name)(STROKES, mixture(7))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_files_name_is_not_in_the_picture(tmp_path, kind):
+    pictures = []
+    for name in ("plain.svg", """a<b>&"c'.svg""", "--><script>alert(1)<script>.svg"):
+        random.seed(1)
+        draw(kind, STROKES, svg_filename=tmp_path / name)
+        pictures.append((tmp_path / name).read_bytes())
+        assert ET.fromstring(pictures[-1]).tag == "{http://www.w3.org/2000/svg}svg"
+    assert pictures[0] == pictures[1] == pictures[2]
+    assert not {"script", "a<b", "&amp;", "plain"} & set(re.findall("script|a<b|&amp;|plain", pictures[1].decode()))
 
 
 def test_a_folder_that_is_missing_is_an_error_that_names_the_file(tmp_path):
