@@ -392,6 +392,35 @@ def parts(*tensors):
     return [tuple(tensor[start:end] for tensor in tensors) for start, end in itertools.pairwise(edges)]
 
 
+def shapes(args):
+    """The shapes of all that a checkpoint of Model(args) holds: its weights and its generator's state. Makes nothing.
+
+    In the order of `trainable_variables`, then the generator's.
+    """
+    units, skip = args.rnn_size, getattr(args, "skip", False)
+    width = {"rnn": 1, "gru": 3, "lstm": 4}[args.model] * units
+    found = []
+    for k in range(args.num_layers):
+        size = 3 if k == 0 else units + 3 if skip else units
+        found += [[size, width], [units, width], [2, width] if args.model == "gru" else [width]]
+    size = 1 + 6 * args.num_mixture
+    found += [[units * (args.num_layers if skip else 1), size], [size]]
+    has_peephole = args.model == "lstm" and getattr(args, "peephole", False)
+    return found + [[3, units]] * (args.num_layers if has_peephole else 0) + [[3]]
+
+
+def training_bytes(args):
+    """A number of bytes that no training with these flags of train.py gets by with; it takes a few times as many.
+
+    That is, in float32: the weights, their gradient and two moments, and of each point of a minibatch the outputs with
+    their derivative and all layers' outputs. The latter are left out where there is a GPU with memory of its own.
+    """
+    weights = sum(math.prod(shape) for shape in shapes(args))
+    point = 2 * (1 + 6 * args.num_mixture) + args.num_layers * args.rnn_size
+    points = 0 if tf.config.list_physical_devices("GPU") else args.batch_size * args.seq_length
+    return 4 * (4 * weights + point * points)
+
+
 class Model(tf.Module):
     """The network: `num_layers` recurrent layers of `rnn_size` units, dropout on each one's output, 1 + 6 M outputs.
 
@@ -443,10 +472,6 @@ class Model(tf.Module):
         """The large matrices inside the network: of what comes in from a layer below, and of its own last output."""
         kernels = [layer.cell.kernel.value for layer in self.layers[1:]]
         return kernels + [layer.cell.recurrent_kernel.value for layer in self.layers]
-
-    def shapes(self):
-        """The shapes of all that a checkpoint of this model holds: the weights and the generator's state."""
-        return [v.shape.as_list() for v in [*self.trainable_variables, self.generator.state]]
 
     def initial_state(self, batch_size):
         """The zero state: a list with one LSTMState or RNNState per layer, [B, H] each."""

@@ -8,9 +8,9 @@ import argparse
 import os
 import random
 import sys
-from pathlib import Path
 
-from train import RunError, find_run, number, restore  # before tensorflow, whose start-up notes it keeps quiet
+# Before tensorflow, whose start-up notes it keeps quiet.
+from train import RunError, check_output, file_name, find_run, number, one_line, parse, restore, run_folder
 from utils import (
     LIMIT,
     DataError,
@@ -23,20 +23,24 @@ from utils import (
     write_line_strokes,
 )
 
+import numpy as np
 import tensorflow as tf
 
-MOST_POINTS = 2_000_000  # in all samples together: their mixtures take a gigabyte
+MOST_POINTS = 2_000_000  # in all samples together: their mixtures of 20 components take a gigabyte
+PICTURES = ("normal.svg", "color.svg", "multi_color.svg", "eos_pdf.svg", "pdf.svg")
+FAR = 1e9  # pen units: moves beyond make no picture
 
 
 def build_parser():
     """All flags; those of the post's program keep its names and defaults."""
     parser = argparse.ArgumentParser("sample.py", description="Draw handwriting as SVG.",
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--filename", default="sample", help="path that the names of the pictures begin with")
+    parser.add_argument("--filename", default="sample", type=file_name,
+                        help="path that the names of the pictures begin with")
     parser.add_argument("--sample_length", default=800, type=number(int, 1, 1_000_000), help="points in a sample")
-    parser.add_argument("--scale_factor", default=10.0, type=number(float, 0, 1e6, open_low=True),
+    parser.add_argument("--scale_factor", default=10.0, type=number(float, 0.001, 1e6),
                         help="pen units in one unit of the pictures")
-    parser.add_argument("--model_dir", default="save",
+    parser.add_argument("--model_dir", default="save", type=run_folder,
                         help="folder of a run of train.py; where the default folder holds none, the weights that come "
                              "with the program draw")
     parser.add_argument("--seed", type=number(int, 0, 2**31 - 1), help="the same seed draws the same; unset: at random")
@@ -44,21 +48,24 @@ def build_parser():
                         help="samples, drawn at once; more than one are numbered in the names of their pictures")
     parser.add_argument("--bias", default=0.0, type=number(float, 0, 20),
                         help="above 0: neater and less varied, by likelier components and smaller deviations")
-    parser.add_argument("--style", metavar="FILE",
+    parser.add_argument("--style", metavar="FILE", type=file_name,
                         help="go on in the hand of this line: lineStrokes XML, or an .npy of points (dx, dy, eos)")
     parser.add_argument("--plot", action="store_true", help="also draw the densities as a heat map, NAME.density.png")
-    parser.add_argument("--line_strokes", metavar="FILE.tar.gz",
+    parser.add_argument("--line_strokes", metavar="FILE.tar.gz", type=file_name,
                         help="write the samples as lineStrokes XML in the database's format, and no pictures")
     return parser
 
 
-def check_output(filename):
-    """Raise RunError unless a file of this name can be made, before any time is spent on what goes into it."""
-    folder = Path(filename).parent
-    if not folder.is_dir():
-        raise RunError(f"the output folder {folder} does not exist; make it, or name another")
-    if not os.access(folder, os.W_OK):
-        raise RunError(f"the output folder {folder} cannot be written; name another")
+def check_outputs(args, names):
+    """Raise RunError unless all files can be made, before any time is spent on what goes into them."""
+    if args.line_strokes:
+        check_output(args.line_strokes, "--line_strokes")
+        return
+    if os.path.basename(args.filename) in ("", ".", ".."):
+        raise RunError(f"--filename {args.filename} is a folder; add what the names of the pictures begin with")
+    for name in names:
+        for kind in PICTURES + ("density.png",) * args.plot:
+            check_output(f"{name}.{kind}", "--filename")
 
 
 def draw_pictures(strokes, params, filename, scale_factor, plot=False, given=0):
@@ -80,19 +87,27 @@ def run(args):
     if args.num_samples * args.sample_length > MOST_POINTS:
         raise RunError(f"--num_samples {args.num_samples} times --sample_length {args.sample_length} is more than "
                        f"{MOST_POINTS} points; draw fewer or shorter samples at once")
-    check_output(args.line_strokes or args.filename)
+    digits = len(str(args.num_samples))
+    names = [f"{args.filename}-{k + 1:0{digits}d}" for k in range(args.num_samples)]
+    names = names if args.num_samples > 1 else [args.filename]
+    check_outputs(args, names)
     style = None if args.style is None else read_line(args.style).clip(-LIMIT, LIMIT)
     folder = find_run(args.model_dir)
     model = restore(folder)
+    points = args.num_samples * (args.sample_length + (0 if style is None else len(style)))
+    if points * max(20, model.num_mixture) > 20 * MOST_POINTS:
+        raise RunError(f"{points} points, with those of --style, of mixtures of {model.num_mixture} components are too "
+                       "many for the memory; draw fewer or shorter samples at once")
     seed = random.SystemRandom().randrange(2**31) if args.seed is None else args.seed
     random.seed(seed)  # of the colours
     sess = tf.random.Generator.from_seed(seed)
     strokes, params = model.sample_batch(sess, args.sample_length, args.num_samples, args.bias, style)
-    print(f"Drew {args.num_samples} x {args.sample_length} points from {folder} with --seed {seed}")
+    if not (np.abs(strokes) < FAR).all() or not all(np.isfinite(value).all() for value in params):
+        raise RunError(f"the network in {folder} draws moves of more than {FAR:g} pen units; train it again, or take "
+                       "another")
+    print(f"Drew {args.num_samples} x {args.sample_length} points from {one_line(folder)} with --seed {seed}")
     samples = [(strokes[k], type(params)(*(value[k] for value in params))) for k in range(args.num_samples)]
-    given, digits = strokes.shape[1] - args.sample_length, len(str(args.num_samples))
-    names = [f"{args.filename}-{k + 1:0{digits}d}" for k in range(args.num_samples)]
-    names = names if args.num_samples > 1 else [args.filename]
+    given = strokes.shape[1] - args.sample_length
     try:
         if args.line_strokes:
             write_line_strokes(strokes[:, given:], args.line_strokes)
@@ -103,20 +118,27 @@ def run(args):
         flag, name = ("--line_strokes", args.line_strokes) if args.line_strokes else ("--filename", error.filename)
         raise RunError(f"{name} cannot be written ({error.strerror}); see {flag}") from None
     if args.line_strokes:
-        print(f"Wrote {args.line_strokes}")
+        print(f"Wrote {one_line(args.line_strokes)}")
     for name in [] if args.line_strokes else names:
         density = f" and {name}.density.png" if args.plot else ""
-        print(f"Wrote {name}.{{normal,color,multi_color,eos_pdf,pdf}}.svg{density}")
+        print(one_line(f"Wrote {name}.{{normal,color,multi_color,eos_pdf,pdf}}.svg{density}"))
     return model, sess, *samples[0]
 
 
 def main(argv=None):
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args, given = parse(parser, argv)
+    for name in ("filename", "scale_factor", "plot"):
+        if name in given and args.line_strokes:
+            parser.error(f"argument --{name}: does not go with --line_strokes, which writes no pictures")
     tf.get_logger().setLevel("ERROR")  # its warnings of a damaged checkpoint say again what we say in a sentence
     try:
         return run(args)
     except (DataError, RunError) as error:
-        print(f"sample.py: error: {error}", file=sys.stderr)
+        print(f"sample.py: error: {one_line(error)}", file=sys.stderr)
+        sys.exit(2)
+    except (MemoryError, tf.errors.ResourceExhaustedError):
+        print("sample.py: error: the memory is not enough; draw fewer or shorter samples at once", file=sys.stderr)
         sys.exit(2)
 
 

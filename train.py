@@ -9,20 +9,24 @@ import csv
 import io
 import json
 import math
+import os
 import shutil
 import signal
+import struct
 import sys
 import time
 import warnings
 from pathlib import Path
 
 # Before tensorflow, whose start-up notes it keeps quiet.
-from model import LAYERS, LONG, SCORE_BATCH, Model, evaluate, make_score, set_threads
+from model import LAYERS, LONG, SCORE_BATCH, Model, evaluate, make_score, set_threads, shapes, training_bytes
 from utils import DataError, DataLoader, compare_lines, sync, whole_file
 
 import keras
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto
 from tqdm import tqdm
 
 try:
@@ -35,6 +39,7 @@ SAMPLE_LENGTH = 800  # points of a sample that is compared with real lines
 NOT_IN_CONFIG = ("model_dir", "resume", "overwrite", "eval_only", "split", "json", "eval_samples", "bias")
 SWITCHES = ("peephole", "skip")  # flags without a value
 DEVIATIONS = ("sigma_x", "sigma_y")  # kept beside the flags in config.json: those of the moves trained on, pen units
+WITH_EVAL_ONLY = ("eval_only", "model_dir", "data_dir", "split", "json", "eval_samples", "bias", "seed")
 MAY_CHANGE = ("num_epochs", "save_every", "learning_rate", "data_dir")  # flags that may be given with --resume
 # What a run writes into model_dir beside config.json, and --overwrite deletes.
 RUN_FILES = ("checkpoint", "model.ckpt-*", "best/checkpoint", "best/model.ckpt-*", "log/events.out.tfevents.*",
@@ -73,6 +78,26 @@ def number(kind, low, high=math.inf, open_low=False):
     return parse
 
 
+def file_name(text):
+    """An argparse type: the name of a file or folder, which is not empty (as that of an unset variable is)."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' is no name of a file or folder")
+    return text
+
+
+def run_folder(text):
+    """An argparse type: the name of a run's folder, where TensorFlow finds what it wrote."""
+    if set(text) & set("*?[]\\") or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r} holds one of *?[]\\ or no text, under which TensorFlow finds no "
+                                         "file; name another folder")
+    return file_name(text)
+
+
+def one_line(text):
+    """The text with line breaks and control characters, which a file's name may hold, written as Python writes them."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
 def build_parser():
     """All flags; those of the post's program keep its names and defaults."""
     parser = argparse.ArgumentParser("train.py", description="Train the network on pen data.",
@@ -85,12 +110,13 @@ def build_parser():
     network.add_argument("--peephole", action="store_true", help="let lstm gates see the memory cell")
     network.add_argument("--skip", action="store_true",
                          help="let every layer see the points, and the output every layer")
-    network.add_argument("--keep_prob", default=0.8, type=number(float, 0, 1, open_low=True),
+    network.add_argument("--keep_prob", default=0.8, type=number(float, 0.001, 1),
                          help="probability of keeping a layer's output in training (1: no dropout)")
 
     data = parser.add_argument_group("data")
-    data.add_argument("--data_dir", default="data", help="folder with lineStrokes-all.tar.gz, lineStrokes/ or a cache")
-    data.add_argument("--data_scale", default=20.0, type=number(float, 0, 1e6, open_low=True),
+    data.add_argument("--data_dir", default="data", type=file_name,
+                      help="folder with lineStrokes-all.tar.gz, lineStrokes/ or a cache")
+    data.add_argument("--data_scale", default=20.0, type=number(float, 0.001, 1e6),
                       help="pen units in one scaled unit")
     data.add_argument("--batch_size", default=50, type=number(int, 1, 1 << 20), help="windows in a minibatch")
     data.add_argument("--seq_length", default=300, type=number(int, 1, 1 << 20), help="points in a window")
@@ -111,7 +137,7 @@ def build_parser():
                       help="exponential: as --decay_rate says; linear: the step size falls to 0 at the last step")
     work.add_argument("--warmup", default=0, type=number(int, 0, 1 << 30),
                       help="steps in which the step size rises to --learning_rate")
-    work.add_argument("--grad_clip", default=10.0, type=number(float, 0, open_low=True),
+    work.add_argument("--grad_clip", default=10.0, type=number(float, 1e-6, 1e9),
                       help="the gradient's global norm is cut down to this")
     work.add_argument("--precision", default="auto", choices=["auto", "bfloat16", "float32"],
                       help="type of the factors in the lstm loop's products on a CPU; auto: bfloat16 where the CPU "
@@ -119,7 +145,8 @@ def build_parser():
     work.add_argument("--seed", default=0, type=number(int, 0, 2**31 - 1), help="of weights, minibatches and dropout")
 
     run = parser.add_argument_group("run")
-    run.add_argument("--model_dir", default="save", help="folder for checkpoints, config.json, loss.csv and loss.png")
+    run.add_argument("--model_dir", default="save", type=run_folder,
+                     help="folder for checkpoints, config.json, loss.csv and loss.png")
     run.add_argument("--save_every", default=500, type=number(int, 1, 1 << 30), help="steps between checkpoints")
     run.add_argument("--resume", action="store_true",
                      help="go on with the run in --model_dir from its newest checkpoint, with its flags; of others "
@@ -129,14 +156,14 @@ def build_parser():
     evaluation = parser.add_argument_group("evaluation")
     evaluation.add_argument("--eval_only", action="store_true",
                             help="train nothing; measure the run in --model_dir on lines of --data_dir")
-    evaluation.add_argument("--split", metavar="NAME",
+    evaluation.add_argument("--split", metavar="NAME", type=file_name,
                             help="which lines: those of the forms in --data_dir's list NAME.txt, or valid (what "
                                  "training validates on), or all; unset: testset_v if there is one, else valid")
     evaluation.add_argument("--eval_samples", metavar="N", type=number(int, 2, 2000),
                             help=f"also draw N samples of {SAMPLE_LENGTH} points with --seed, and compare them with "
                                  "the lines")
     evaluation.add_argument("--bias", type=number(float, 0, 20), help="also draw N with this bias; see sample.py")
-    evaluation.add_argument("--json", metavar="FILE", help="write the figures there, too")
+    evaluation.add_argument("--json", metavar="FILE", type=file_name, help="write the figures there, too")
     return parser
 
 
@@ -157,6 +184,42 @@ def check_folder(args):
     if (folder / "config.json").exists() and not (args.overwrite or args.resume):
         raise RunError(f"--model_dir {folder} holds a run already; go on with it by --resume, name another folder, or "
                        "give --overwrite")
+    for name in ("best", "log"):
+        if (folder / name).exists() and not (folder / name).is_dir():
+            raise RunError(f"{folder / name} is a file, where a run has a folder; move it, or name another --model_dir")
+    for name in ("config.json", "checkpoint", "loss.csv", "loss.png"):
+        if (folder / name).is_dir():
+            raise RunError(f"{folder / name} is a folder, where a run has a file; move it, or name another --model_dir")
+
+
+def check_output(name, flag):
+    """Raise RunError unless a file of this name can be made, before any time is spent on what goes into it."""
+    folder = Path(os.path.dirname(name) or ".")
+    if not folder.is_dir():
+        raise RunError(f"{flag} {name} is in a folder that does not exist; make it, or name another")
+    if not os.access(folder, os.W_OK):
+        raise RunError(f"{flag} {name} is in a folder that cannot be written; name another")
+    if os.path.isdir(name):
+        raise RunError(f"{flag} {name} cannot be written (Is a directory); name another file")
+
+
+def memory():
+    """How many bytes of memory this machine has, or this container may take; infinity if nothing tells."""
+    sizes = [math.inf]
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sizes.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    with contextlib.suppress(OSError, ValueError):  # "max" where there is no limit
+        sizes.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(size for size in sizes if size > 0)
+
+
+def check_memory(args):
+    """Raise RunError if no training with these flags could fit into the memory, before the system ends it."""
+    needed, there = training_bytes(args), memory()
+    if needed > there:
+        names = ("rnn_size", "num_layers", "num_mixture", "batch_size", "seq_length")
+        raise RunError(", ".join(f"--{name} {getattr(args, name)}" for name in names) + " need more than "
+                       f"{needed / 2**30:,.0f} GiB of memory, and there are {there / 2**30:,.0f}; make them smaller")
 
 
 @contextlib.contextmanager
@@ -223,7 +286,8 @@ def read_config(folder):
     """
     path = Path(folder) / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        with open(path, encoding="utf-8") as file:
+            config = json.loads(file.read(1 << 20))
     except OSError as error:
         raise RunError(f"{path} cannot be read ({error.strerror}); --model_dir names no run of train.py") from None
     except (ValueError, RecursionError):
@@ -260,10 +324,81 @@ def find_checkpoint(folder):
     for state in (folder / "best" / "checkpoint", folder / "checkpoint"):
         if state.exists():
             with contextlib.suppress(ValueError):  # an empty file, or one that is no text
-                if path := tf.train.latest_checkpoint(str(state.parent)):
+                found = tf.train.get_checkpoint_state(str(state.parent))
+                # By its name alone: the folder may have been moved, and nothing outside of it is read.
+                path = f"{state.parent}/{Path(found.model_checkpoint_path).name}" if found else ""
+                if os.path.exists(f"{path}.index"):
                     return path
             raise RunError(f"{state} is damaged or names a checkpoint that is gone; train again, or restore the files")
     raise RunError(f"{folder} holds no checkpoint yet; train.py writes one every --save_every steps")
+
+
+def read_varint(data, at):
+    """The number at a place in the bytes, written with 7 bits in each, and the place behind it."""
+    value = shift = 0
+    while shift < 64:
+        value |= (data[at] & 127) << shift
+        at, shift = at + 1, shift + 7
+        if data[at - 1] < 128:
+            return value, at
+    raise ValueError("a number of more than 64 bits")
+
+
+def read_block(table, handle):
+    """The entries, key -> value, of a block of a LevelDB table (bytes); handle: the block's place and size in it."""
+    start, at = read_varint(handle, 0)
+    size, _ = read_varint(handle, at)
+    block = table[start:start + size]
+    if len(block) < size or table[start + size] != 0:
+        raise ValueError("a block that is cut off or compressed")
+    (number,) = struct.unpack("<I", block[-4:])
+    end, at, key = size - 4 - 4 * number, 0, b""
+    entries, starts = {}, []
+    while at < end:
+        begin = at
+        shared, at = read_varint(block, at)
+        unshared, at = read_varint(block, at)
+        length, at = read_varint(block, at)
+        key = key[:shared] + block[at:at + unshared]
+        at += unshared + length
+        entries[key] = block[at - length:at]
+        starts += [] if shared else [begin]
+    if at != end or not number or not set(struct.unpack(f"<{number}I", block[end:-4])) <= set(starts):
+        raise ValueError("a block whose entries do not end or begin where it says")
+    return entries
+
+
+def read_shapes(prefix):
+    """The shapes of the tensors in a checkpoint, name -> list, as its .index has them; data in one file only.
+
+    TensorFlow ends the process where an entry makes no sense, though its checksum is right; so each is looked at here
+    before TensorFlow sees the file. Raises OSError, or ValueError, LookupError, DecodeError or struct.error.
+    """
+    with open(f"{prefix}.index", "rb") as file:
+        table = file.read(1 << 24)
+    _, at = read_varint(table, len(table) - 48)  # the footer: two handles, of which the second is the index block's
+    _, at = read_varint(table, at)
+    entries = {}
+    for handle in read_block(table, table[at:]).values():
+        entries |= read_block(table, handle)
+    entries.pop(b"")  # the header
+    with open(f"{prefix}.data-00000-of-00001", "rb") as file:
+        room, found = os.fstat(file.fileno()).st_size, {}
+        for name, value in entries.items():
+            entry = BundleEntryProto.FromString(value)
+            kind, shape = tf.as_dtype(entry.dtype), [dimension.size for dimension in entry.shape.dim]
+            whole = not (entry.slices or entry.shard_id or entry.shape.unknown_rank) and entry.offset >= 0
+            if kind == tf.string and shape == [] and whole:  # a length and four bytes of checksum stand before it
+                file.seek(entry.offset)
+                length, at = read_varint(file.read(10), 0)
+                whole = entry.size == length + at + 4
+            else:
+                whole = whole and kind in (tf.float32, tf.int32, tf.int64) and min(shape, default=0) >= 0
+                whole = whole and entry.size == kind.size * math.prod(shape)
+            if not whole or entry.offset + entry.size > room:
+                raise ValueError(f"its entry {name.decode()} fits no tensor in {room} bytes of data")
+            found[name.decode()] = shape
+    return found
 
 
 def restore(folder):
@@ -273,17 +408,16 @@ def restore(folder):
     """
     config, path = read_config(folder), find_checkpoint(folder)
     try:
-        saved = sorted(shape for name, shape in tf.train.list_variables(path) if name.startswith("model/"))
-        # The output's kernel first: a network of another size might not fit into memory.
-        read = config.rnn_size * (config.num_layers if config.skip else 1)
-        fits = [read, 1 + 6 * config.num_mixture] in saved
-        model = Model(config, infer=True) if fits else None
-        if not fits or saved != sorted(model.shapes()):
+        saved = sorted(shape for name, shape in read_shapes(path).items() if name.startswith("model/"))
+        if saved != sorted(shapes(config)):  # before the network is made: one of another size might not fit into memory
             raise RunError(f"the weights in {path} are not those of the network in {folder / 'config.json'}")
-        status = tf.train.Checkpoint(model=model).read(path)
-        status.assert_existing_objects_matched().expect_partial()
-    except (tf.errors.OpError, IndexError, ValueError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        model = Model(config, infer=True)
+        tf.train.Checkpoint(model=model).read(path).expect_partial().assert_existing_objects_matched()
+        if not all(np.isfinite(variable).all() for variable in model.trainable_variables):
+            raise ValueError("it holds a weight that is infinite or not a number")
+    except (tf.errors.OpError, OSError, LookupError, ValueError, TypeError, AttributeError, AssertionError, DecodeError,
+            struct.error) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise RunError(f"the checkpoint {path} cannot be read ({reason}); train again, or restore its files") from None
     return model
 
@@ -637,8 +771,8 @@ def evaluate_run(args):
     """Measure the run in --model_dir as the flags say. Raises DataError or RunError with a sentence for the user."""
     folder = find_run(args.model_dir)
     config = read_config(folder)
-    if args.json and not Path(args.json).parent.is_dir():
-        raise RunError(f"--json {args.json} is in a folder that does not exist; make it, or name another file")
+    if args.json:
+        check_output(args.json, "--json")
     set_threads(SCORE_BATCH)
     model = restore(folder)
     data = DataLoader(1, 1, config.data_scale, data_dir=args.data_dir)
@@ -659,32 +793,48 @@ def evaluate_run(args):
     show_figures(figures)
     if args.json:
         try:
-            Path(args.json).write_text(json.dumps(figures, indent=2) + "\n")
+            with whole_file(args.json) as file:
+                file.write((json.dumps(figures, indent=2) + "\n").encode())
         except OSError as error:
             raise RunError(f"--json {args.json} cannot be written ({error.strerror}); name another file") from None
 
 
-def main(argv=None):
-    parser = build_parser()
+def parse(parser, argv):
+    """All flags, and as a dict those that are on the command line."""
     args = parser.parse_args(argv)
     unset = object()  # argparse gives a default to what the namespace lacks only
     given = vars(parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(vars(args), unset))))
-    given = {name: value for name, value in given.items() if value is not unset}
+    return args, {name: value for name, value in given.items() if value is not unset}
+
+
+def main(argv=None):
+    parser = build_parser()
+    args, given = parse(parser, argv)
     for name, needed in (("split", "eval_only"), ("json", "eval_only"), ("eval_samples", "eval_only"),
                          ("bias", "eval_samples")):
         if name in given and not getattr(args, needed):
             parser.error(f"argument --{name}: goes with --{needed}, which is missing")
-    for name, other in (("overwrite", "eval_only"), ("resume", "eval_only"), ("overwrite", "resume")):
-        if getattr(args, name) and getattr(args, other):
-            parser.error(f"argument --{name}: does not go with --{other}")
+    for name in given:
+        if args.eval_only and name not in WITH_EVAL_ONLY:
+            parser.error(f"argument --{name}: does not go with --eval_only")
+    if args.overwrite and args.resume:
+        parser.error("argument --overwrite: does not go with --resume")
+    if args.peephole and args.model != "lstm":
+        parser.error(f"argument --peephole: does not go with --model {args.model}, which has no memory cell")
     tf.get_logger().setLevel("ERROR")  # its warnings of a damaged checkpoint say again what we say in a sentence
     try:
         if args.eval_only:
             evaluate_run(args)
         else:
-            train(resumed_flags(args, given) if args.resume else args)
+            args = resumed_flags(args, given) if args.resume else args
+            check_memory(args)
+            train(args)
     except (DataError, RunError) as error:
-        print(f"train.py: error: {error}", file=sys.stderr)
+        print(f"train.py: error: {one_line(error)}", file=sys.stderr)
+        return 2
+    except (MemoryError, tf.errors.ResourceExhaustedError):
+        print("train.py: error: the memory is not enough; make --batch_size, --seq_length, --rnn_size or --num_layers "
+              "smaller", file=sys.stderr)
         return 2
     except RunStopped as stop:
         print(f"train.py: {stop}; go on with: python train.py --resume --model_dir {args.model_dir}", file=sys.stderr)
@@ -696,5 +846,5 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    warnings.showwarning = lambda message, *_: print(f"train.py: warning: {message}", file=sys.stderr)
+    warnings.showwarning = lambda message, *_: print(f"train.py: warning: {one_line(message)}", file=sys.stderr)
     sys.exit(main())

@@ -326,6 +326,15 @@ def test_seed_decides_weights_and_dropout():
     assert not np.array_equal(mask, first.dropout_masks(5, 4))
 
 
+@pytest.mark.parametrize("changes", [{}, {"model": "gru"}, {"model": "rnn", "num_layers": 1}, {"peephole": True},
+                                     {"model": "gru", "peephole": True}, {"skip": True, "num_layers": 3}])
+def test_shapes_are_those_of_the_model(changes):
+    args = make_args(**changes)
+    model = Model(args)
+    variables = [*model.trainable_variables, model.generator.state]
+    assert model_module.shapes(args) == [v.shape.as_list() for v in variables]
+
+
 def test_model_names_the_kinds_of_layer_it_knows():
     with pytest.raises(ValueError, match=r"model is 'lsmt'; allowed are rnn, gru, lstm"):
         Model(make_args(model="lsmt"))

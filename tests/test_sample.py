@@ -1,6 +1,7 @@
 """sample.py: what it draws and writes, which weights it takes, and what it refuses."""
 
 import json
+import math
 import re
 import shutil
 import tarfile
@@ -250,6 +251,14 @@ def truncate(run, pattern):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def spoil_weights(run, value):
+    """Put the value in the place of all weights, in a checkpoint that is whole."""
+    model = train.restore(run)
+    for variable in model.trainable_variables:
+        variable.assign(tf.fill(variable.shape, np.float32(value)))
+    tf.train.CheckpointManager(tf.train.Checkpoint(model=model), run / "best", 1, checkpoint_name="model.ckpt").save(99)
+
+
 DAMAGES = {
     "no config.json": (
         lambda run: (run / "config.json").unlink(),
@@ -299,6 +308,19 @@ DAMAGES = {
         lambda run: [path.unlink() for path in run.glob("best/model.ckpt*")],
         r"\S+/best/checkpoint is damaged or names a checkpoint that is gone; train again, or restore the files",
     ),
+    "weights that are not finite": (
+        lambda run: spoil_weights(run, math.nan),
+        r"the checkpoint \S+/best/model\.ckpt-\d+ cannot be read "
+        r"\(it holds a weight that is infinite or not a number\); train again, or restore its files",
+    ),
+    "weights that are far too large": (
+        lambda run: spoil_weights(run, 1e30),
+        r"the network in \S+ draws moves of more than 1e\+09 pen units; train it again, or take another",
+    ),
+    "a state that is a folder": (
+        lambda run: [(run / "best" / "checkpoint").unlink(), (run / "best" / "checkpoint").mkdir()],
+        r"\S+/best/checkpoint is damaged or names a checkpoint that is gone; train again, or restore the files",
+    ),
     "no checkpoint": (
         lambda run: [shutil.rmtree(run / "best"), (run / "checkpoint").unlink()],
         r"\S+/run holds no checkpoint yet; train\.py writes one every --save_every steps",
@@ -316,13 +338,74 @@ def test_a_run_that_is_missing_foreign_or_damaged_is_refused(broken_run, here, c
 
 
 def test_command_refuses_with_a_sentence_and_no_traceback(broken_run, here):
-    (broken_run / "best" / "checkpoint").write_text("model_checkpoint_path:")
+    for path in broken_run.glob("best/model.ckpt-*"):
+        path.unlink()
     process = run_program("sample.py", "--model_dir", broken_run, cwd=here)
     assert (process.returncode, process.stdout) == (2, "")
     state = broken_run / "best" / "checkpoint"
     assert process.stderr == (
         f"sample.py: error: {state} is damaged or names a checkpoint that is gone; train again, or restore the files\n"
     )
+
+
+def test_a_run_is_found_where_it_was_moved(broken_run, here):
+    state = broken_run / "best" / "checkpoint"
+    (path,) = broken_run.glob("best/*.index")
+    state.write_text(f'model_checkpoint_path: "/elsewhere/{path.stem}"\n')
+    broken_run.rename(here / "another run")
+    assert sample.restore(here / "another run").units == 8
+
+
+def test_a_file_that_python_cannot_print_is_told_of(tiny_run, here, capsys):
+    main(tiny_run, "--filename=a\udcff\n", "--sample_length=20")
+    assert "Wrote a\\udcff\\n.{normal," in capsys.readouterr().out
+    assert len(read_files(here)) == 5
+    assert refusal(capsys, "--style=no\n\x1b[31mline") == (
+        "no\\n\\x1b[31mline cannot be read (No such file or directory); name another file.")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--line_strokes=a.tar.gz", "--plot"], "argument --plot: does not go with --line_strokes, which writes no"),
+        (["--line_strokes=a.tar.gz", "--scale_factor=5"], "argument --scale_factor: does not go with --line_strokes"),
+        (["--line_strokes=a.tar.gz", "--filename=b"], "argument --filename: does not go with --line_strokes"),
+        *(([f"--{flag}="], f"argument --{flag}: '' is no name of a file or folder")
+          for flag in ("filename", "line_strokes", "style", "model_dir")),
+        (["--model_dir=run[1]"], r"argument --model_dir: 'run[1]' holds one of *?[]\ or no text, under which"),
+        (["--model_dir=run\udcff"], r"argument --model_dir: 'run\udcff' holds one of *?[]\ or no text"),
+    ],
+)
+def test_flags_that_do_not_fit_are_refused(here, capsys, flags, words):
+    with pytest.raises(SystemExit) as stop:
+        sample.main(flags)
+    assert stop.value.code == 2
+    assert words in capsys.readouterr().err.splitlines()[-1]
+    assert read_files(here) == {}
+
+
+@pytest.mark.parametrize("name", ["..", "folder/", "."])
+def test_a_filename_that_is_a_folder_is_refused(here, capsys, name):
+    (here / "folder").mkdir()
+    message = refusal(capsys, f"--filename={name}", "--model_dir", here)
+    assert message == f"--filename {name} is a folder; add what the names of the pictures begin with"
+
+
+def test_a_long_style_counts_among_the_points(tiny_run, here, capsys, monkeypatch):
+    monkeypatch.setattr(sample, "MOST_POINTS", 100)
+    np.save(here / "style.npy", make_line(30, np.random.default_rng(0)))
+    message = refusal(capsys, "--style=style.npy", "--num_samples=3", "--model_dir", tiny_run.folder)
+    assert message == ("150 points, with those of --style, of mixtures of 2 components are too many for the memory; "
+                       "draw fewer or shorter samples at once")  # fmt: skip
+
+
+def test_memory_that_is_not_enough_is_told(tiny_run, here, capsys, monkeypatch):
+    def exhausted(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(Model, "sample_batch", exhausted)
+    message = refusal(capsys, "--model_dir", tiny_run.folder)
+    assert message == "the memory is not enough; draw fewer or shorter samples at once"
 
 
 def test_more_points_than_memory_holds_are_refused(here, capsys):
@@ -342,6 +425,10 @@ def test_a_style_that_is_no_line_is_refused(tiny_run, here, capsys):
     (here / "several.npz").rename(here / "several.npy")
     header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000, 3), }\n"
     (here / "vast.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    for name, text in (("cut.npy", "{'descr': '<f8', 'shape': (1000,\n"), ("deep.npy", "(" + "-" * 8000 + "1, 3)"),
+                       ("tuple.npy", "{'descr': ('<i2',), 'fortran_order': False, 'shape': (1, 3), }")):
+        (here / name).write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode() + bytes(99))
+    np.save(here / "least.npy", np.array([[-2**63, 0, 1]]))
     (here / "empty.npy").touch()
     (here / "noise.npy").write_bytes(bytes(range(256)))
     (here / "noise.xml").write_bytes(bytes(range(256)))
@@ -358,6 +445,10 @@ def test_a_style_that_is_no_line_is_refused(tiny_run, here, capsys):
         "odd.npy": values,
         "nan.npy": values,
         "none.npy": values,
+        "least.npy": values,
+        "cut.npy": "is no .npy file of numbers (",
+        "deep.npy": "is no .npy file of numbers (",
+        "tuple.npy": "is no .npy file of numbers (",
         "objects.npy": "is no .npy file of numbers (",
         "vast.npy": "is no .npy file of numbers (",
         "empty.npy": "is no .npy file of numbers (",
@@ -380,13 +471,14 @@ def test_a_style_that_is_no_line_is_refused(tiny_run, here, capsys):
 @pytest.mark.parametrize("flag", ["--filename", "--line_strokes"])
 def test_an_output_folder_that_does_not_exist_is_refused_before_anything_is_drawn(here, capsys, flag):
     message = refusal(capsys, flag, here / "nowhere" / "a", "--model_dir", here)
-    assert message == f"the output folder {here / 'nowhere'} does not exist; make it, or name another"
+    name = here / "nowhere" / ("a.normal.svg" if flag == "--filename" else "a")
+    assert message == f"{flag} {name} is in a folder that does not exist; make it, or name another"
 
 
 def test_an_output_folder_that_cannot_be_written_is_refused(here, capsys, monkeypatch):
     monkeypatch.setattr(sample.os, "access", lambda path, mode: False)  # permissions do not stop the superuser
     message = refusal(capsys, "--model_dir", here)
-    assert message == "the output folder . cannot be written; name another"
+    assert message == "--filename sample.normal.svg is in a folder that cannot be written; name another"
 
 
 @pytest.mark.parametrize(
@@ -397,8 +489,8 @@ def test_an_output_folder_that_cannot_be_written_is_refused(here, capsys, monkey
 def test_a_file_that_cannot_be_written_is_named(tiny_run, here, capsys, flags, name):
     (here / name).mkdir()
     message = refusal(capsys, *flags, "--model_dir", tiny_run.folder)
-    assert message == f"{name} cannot be written (Is a directory); see {flags[0].partition('=')[0]}"
-    assert not list(here.glob("*.tmp"))
+    assert message == f"{flags[0].partition('=')[0]} {name} cannot be written (Is a directory); name another file"
+    assert read_files(here / name) == {} and len(list(here.iterdir())) == 1
 
 
 @pytest.mark.parametrize(
@@ -407,8 +499,9 @@ def test_a_file_that_cannot_be_written_is_named(tiny_run, here, capsys, flags, n
         ("sample_length", "0", "is not a whole number of at least 1 and at most 1000000"),
         ("sample_length", "1000001", "is not a whole number of at least 1 and at most 1000000"),
         ("num_samples", "0", "is not a whole number of at least 1 and at most 10000"),
-        ("scale_factor", "0", "is not a number above 0 and at most 1000000.0"),
-        ("scale_factor", "nan", "is not a number above 0 and at most 1000000.0"),
+        ("scale_factor", "0", "is not a number of at least 0.001 and at most 1000000.0"),
+        ("scale_factor", "1e-300", "is not a number of at least 0.001 and at most 1000000.0"),
+        ("scale_factor", "nan", "is not a number of at least 0.001 and at most 1000000.0"),
         ("seed", "-1", "is not a whole number of at least 0 and at most 2147483647"),
     ],
 )

@@ -262,6 +262,54 @@ class SquareRoot:
         return tf.sqrt(self.trainable_variables[0]) + self.trainable_variables[1] * x * y
 
 
+@pytest.mark.parametrize("kind", ["adam", "muon"])
+def test_odd_minibatches_leave_all_finite(kind):
+    """A move of 10,000 deviations, identical points, points on a slanting line (rho towards 1), one more like it."""
+    args = train.build_parser().parse_args(["--rnn_size=8", "--num_mixture=3", f"--optimizer={kind}", "--seed=1"])
+    model = Model(args)
+    optimizer = train.make_optimizer(args, model)
+    train_step = train.make_train_step(model, optimizer, args.grad_clip)
+    far, same, slanted = (make_points(batch=3, steps=13, seed=seed) for seed in range(3))
+    far[1, 6, :2] = 1e4, -1e4
+    same[:] = 0, 0, 0
+    slanted[..., 1] = slanted[..., 0]
+    for points in [far, same, slanted] * 12:
+        loss, norm = train_step(points[:, :-1], points[:, 1:])
+        assert math.isfinite(loss) and math.isfinite(norm)
+    assert int(optimizer.iterations) == 36
+    assert all(np.isfinite(v.numpy()).all() for v in [*model.trainable_variables, *optimizer.variables])
+
+    before = [v.numpy() for v in [*model.trainable_variables, *optimizer.variables]]
+    far[1, 6, 0] = math.nan
+    loss, norm = train_step(far[:, :-1], far[:, 1:])
+    assert not math.isfinite(loss) and not math.isfinite(norm)
+    for old, now in zip(before, [*model.trainable_variables, *optimizer.variables], strict=True):
+        np.testing.assert_array_equal(old, now)
+
+
+class Steep:
+    """A network whose gradient is 3e19 and -4e19: in float32 the squares are infinite."""
+
+    def __init__(self):
+        self.trainable_variables = [tf.Variable(tf.fill([2, 2], 1.0)), tf.Variable([2.0])]
+
+    def loss(self, x, y, training):
+        matrix, vector = self.trainable_variables
+        return 3e19 * tf.reduce_sum(matrix) * x - 4e19 * tf.reduce_sum(vector) * y
+
+
+@pytest.mark.parametrize("kind", ["adam", "muon"])
+def test_a_gradient_whose_square_is_infinite_is_cut_down(kind):
+    network = Steep()
+    optimizer = keras.optimizers.Adam(0.1) if kind == "adam" else train.Muon(0.1, network.trainable_variables[:1])
+    before = [v.numpy() for v in network.trainable_variables]
+    loss, norm = train.make_train_step(network, optimizer, 10.0)(tf.constant(1.0), tf.constant(1.0))
+    assert math.isfinite(loss) and float(norm) == pytest.approx(math.sqrt(4 * 9 + 16) * 1e19, rel=1e-6)
+    now = [v.numpy() for v in network.trainable_variables]
+    assert (now[0] < before[0]).all() and (now[1] > before[1]).all()
+    assert all(np.isfinite(v).all() for v in now)
+
+
 def test_a_gradient_that_is_not_finite_changes_neither_weights_nor_moments():
     for weight, changes in ((0.0, False), (4.0, True)):
         network, optimizer = SquareRoot(weight), keras.optimizers.Adam(0.1)
@@ -304,11 +352,11 @@ WHOLE_1 = "is not a whole number of at least 1"
         ("num_epochs", ["0", "1073741825"], f"{WHOLE_1} and at most 1073741824"),
         ("save_every", ["0", "1073741825"], f"{WHOLE_1} and at most 1073741824"),
         ("seed", ["-1", "2147483648"], "is not a whole number of at least 0 and at most 2147483647"),
-        ("keep_prob", ["0", "-0.5", "1.01", "nan", "inf", "half"], "is not a number above 0 and at most 1"),
+        ("keep_prob", ["0", "-0.5", "1e-300", "1.01", "nan", "inf"], "is not a number of at least 0.001 and at most 1"),
         ("decay_rate", ["0", "1.01", "nan"], "is not a number above 0 and at most 1"),
         ("learning_rate", ["0", "-1", "1001", "nan", "inf"], "is not a number above 0 and at most 1000.0"),
-        ("data_scale", ["0", "-20", "1e7", "nan", "inf"], "is not a number above 0 and at most 1000000.0"),
-        ("grad_clip", ["0", "-1", "nan", "inf", "1e999"], "is not a number above 0"),
+        ("data_scale", ["0", "1e-300", "1e7"], "is not a number of at least 0.001 and at most 1000000.0"),
+        ("grad_clip", ["0", "1e-300", "nan", "1e300"], "is not a number of at least 1e-06 and at most 1000000000.0"),
         ("model", ["lstms", ""], "(choose from gru, lstm, rnn)"),
         ("precision", ["float64"], "(choose from auto, bfloat16, float32)"),
     ],
@@ -330,6 +378,71 @@ def test_an_unknown_flag_is_refused(capsys):
         train.main(["--rnn_sise=8"])
     assert stop.value.code == 2
     assert capsys.readouterr().err.splitlines()[-1] == "train.py: error: unrecognized arguments: --rnn_sise=8"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--eval_only", "--rnn_size=8"], "argument --rnn_size: does not go with --eval_only"),
+        (["--eval_only", "--peephole"], "argument --peephole: does not go with --eval_only"),
+        (["--model=gru", "--peephole"], "argument --peephole: does not go with --model gru, which has no memory cell"),
+        (["--model_dir="], "argument --model_dir: '' is no name of a file or folder"),
+        (["--data_dir="], "argument --data_dir: '' is no name of a file or folder"),
+        (["--eval_only", "--json="], "argument --json: '' is no name of a file or folder"),
+        (["--model_dir=run?"], "argument --model_dir: 'run?' holds one of *?[]\\ or no text"),
+    ],
+)
+def test_flags_that_do_not_fit_are_refused(tmp_path, monkeypatch, capsys, flags, words):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        train.main(flags)
+    assert stop.value.code == 2
+    assert words in capsys.readouterr().err.splitlines()[-1]
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("sizes", "needed"),
+    [
+        ({"rnn_size": 65536, "num_layers": 64}, 16 * (127 * 4 * 65536**2)),
+        ({"rnn_size": 65536, "num_layers": 1, "model": "rnn"}, 16 * 65536**2),
+        ({"batch_size": 1048576, "seq_length": 1048576}, 4 * 2**40 * (2 * 13 + 16)),
+    ],
+)
+def test_a_network_that_fits_no_memory_is_refused(tiny_run, tmp_path, monkeypatch, capsys, sizes, needed):
+    monkeypatch.setattr(train, "memory", lambda: 60 << 30)
+    message = refusal(main(tiny_run, tmp_path / "run", **sizes), capsys)
+    found = re.fullmatch(r"(.+) need more than ([\d,]+) GiB of memory, and there are 60; make them smaller", message)
+    assert all(f"--{name} {size}" in found[1] for name, size in sizes.items() if name != "model")
+    assert int(found[2].replace(",", "")) == pytest.approx(needed / 2**30, rel=0.02)
+    assert not (tmp_path / "run").exists()
+
+
+def test_memory_is_that_of_the_machine():
+    assert 1 << 30 < train.memory() < 1 << 50
+    train.check_memory(train.build_parser().parse_args([]))
+
+
+def test_memory_that_is_not_enough_is_told(tiny_run, tmp_path, monkeypatch, capsys):
+    def exhausted(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(train, "load_data", exhausted)
+    message = refusal(main(tiny_run, tmp_path / "run"), capsys)
+    assert message.startswith("the memory is not enough; make --batch_size, --seq_length, --rnn_size or --num_layers ")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("log", "file"), ("best", "file"), ("loss.csv", "folder"),
+                                            ("config.json", "folder")])
+def test_a_folder_where_a_run_cannot_be_kept_is_refused(tiny_run, tmp_path, capsys, name, kind):
+    if kind == "file":
+        (tmp_path / name).touch()
+    else:
+        (tmp_path / name).mkdir()
+    message = refusal(main(tiny_run, tmp_path, "--overwrite"), capsys)
+    assert message.startswith(f"{tmp_path / name} is a {kind}, where a run has a ")
+    assert [path.name for path in tmp_path.rglob("*")] == [name]
 
 
 def test_every_flags_help_tells_its_default():
@@ -429,7 +542,7 @@ def test_read_config_refuses_what_is_no_object(tmp_path, text):
         ({"rnn_size": 8.5}, "argument --rnn_size: '8.5' is not a whole number of at least 1"),
         ({"rnn_size": True}, "argument --rnn_size: 'True' is not a whole number of at least 1"),
         ({"rnn_size": [8]}, r"argument --rnn_size: '\[8\]' is not a whole number of at least 1"),
-        ({"keep_prob": math.nan}, "argument --keep_prob: 'nan' is not a number above 0 and at most 1"),
+        ({"keep_prob": math.nan}, "argument --keep_prob: 'nan' is not a number of at least 0.001 and at most 1"),
         ({"model": "cnn"}, "argument --model: invalid choice: 'cnn'"),
         ({"peephole": "yes"}, "holds a value that train.py does not allow: 'yes'"),
         ({"peephole": []}, "holds a value that train.py does not allow: "),
