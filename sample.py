@@ -10,7 +10,7 @@ import random
 import sys
 
 # Before tensorflow, whose start-up notes it keeps quiet.
-from train import RunError, check_output, file_name, find_run, number, one_line, parse, restore, run_folder
+from train import Parser, RunError, check_output, file_name, find_run, number, one_line, parse, restore, run_folder
 from utils import (
     LIMIT,
     DataError,
@@ -33,8 +33,8 @@ FAR = 1e9  # pen units: moves beyond make no picture
 
 def build_parser():
     """All flags; those of the post's program keep its names and defaults."""
-    parser = argparse.ArgumentParser("sample.py", description="Draw handwriting as SVG.",
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser("sample.py", description="Draw handwriting as SVG.",
+                    formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--filename", default="sample", type=file_name,
                         help="path that the names of the pictures begin with")
     parser.add_argument("--sample_length", default=800, type=number(int, 1, 1_000_000), help="points in a sample")

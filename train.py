@@ -98,10 +98,17 @@ def one_line(text):
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence, without the list of all flags."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {one_line(message)}\n")
+
+
 def build_parser():
     """All flags; those of the post's program keep its names and defaults."""
-    parser = argparse.ArgumentParser("train.py", description="Train the network on pen data.",
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser("train.py", description="Train the network on pen data.",
+                    formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     network = parser.add_argument_group("network")
     network.add_argument("--model", default="lstm", choices=sorted(LAYERS), help="kind of recurrent layer")
     network.add_argument("--rnn_size", default=256, type=number(int, 1, 65536), help="units in a layer")

@@ -380,7 +380,8 @@ def test_flags_that_do_not_fit_are_refused(here, capsys, flags, words):
     with pytest.raises(SystemExit) as stop:
         sample.main(flags)
     assert stop.value.code == 2
-    assert words in capsys.readouterr().err.splitlines()[-1]
+    (message,) = capsys.readouterr().err.splitlines()
+    assert words in message
     assert read_files(here) == {}
 
 
@@ -509,7 +510,7 @@ def test_a_bad_value_is_refused_before_anything_is_read(here, capsys, flag, valu
     with pytest.raises(SystemExit) as stop:
         sample.main([f"--{flag}={value}", "--model_dir=nowhere"])
     assert stop.value.code == 2
-    message = capsys.readouterr().err.splitlines()[-1]
+    (message,) = capsys.readouterr().err.splitlines()
     assert message == f"sample.py: error: argument --{flag}: '{value}' {allowed}"
 
 

@@ -366,7 +366,7 @@ def test_a_bad_value_is_refused_before_anything_is_read(tmp_path, capsys, flag, 
         with pytest.raises(SystemExit) as stop:
             train.main([f"--{flag}={value}", f"--data_dir={tmp_path / 'nowhere'}", f"--model_dir={tmp_path / 'run'}"])
         assert stop.value.code == 2
-        message = capsys.readouterr().err.splitlines()[-1]
+        (message,) = capsys.readouterr().err.splitlines()
         assert message.startswith(f"train.py: error: argument --{flag}: ")
         assert repr(value) in message
         assert message.replace("'", "").endswith(allowed)
@@ -377,7 +377,7 @@ def test_an_unknown_flag_is_refused(capsys):
     with pytest.raises(SystemExit) as stop:
         train.main(["--rnn_sise=8"])
     assert stop.value.code == 2
-    assert capsys.readouterr().err.splitlines()[-1] == "train.py: error: unrecognized arguments: --rnn_sise=8"
+    assert capsys.readouterr().err == "train.py: error: unrecognized arguments: --rnn_sise=8\n"
 
 
 @pytest.mark.parametrize(
@@ -397,7 +397,8 @@ def test_flags_that_do_not_fit_are_refused(tmp_path, monkeypatch, capsys, flags,
     with pytest.raises(SystemExit) as stop:
         train.main(flags)
     assert stop.value.code == 2
-    assert words in capsys.readouterr().err.splitlines()[-1]
+    (message,) = capsys.readouterr().err.splitlines()
+    assert words in message
     assert not any(tmp_path.iterdir())
 
 
