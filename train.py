@@ -44,6 +44,9 @@ MAY_CHANGE = ("num_epochs", "save_every", "learning_rate", "data_dir")  # flags 
 # What a run writes into model_dir beside config.json, and --overwrite deletes.
 RUN_FILES = ("checkpoint", "model.ckpt-*", "best/checkpoint", "best/model.ckpt-*", "log/events.out.tfevents.*",
              "loss.csv", "loss.png")
+# What reading a damaged checkpoint raises.
+DAMAGED = (tf.errors.OpError, OSError, LookupError, ValueError, TypeError, AttributeError, AssertionError, DecodeError,
+           struct.error)
 CHECKPOINT = "model.ckpt"  # how the names of checkpoints begin, before -STEP
 PRETRAINED = Path(__file__).resolve().parent / "save" / "pretrained"
 
@@ -138,6 +141,8 @@ def build_parser():
                       help="muon: it makes the steps of the layers' large matrices orthogonal, Adam does the rest")
     work.add_argument("--learning_rate", default=0.005, type=number(float, 0, 1e3, open_low=True),
                       help="the optimizer's step size in the first epoch")
+    work.add_argument("--weight_decay", default=0.0, type=number(float, 0, 1),
+                      help="in each step the layers' large matrices lose this times the step size of themselves")
     work.add_argument("--decay_rate", default=0.95, type=number(float, 0, 1, open_low=True),
                       help="the step size is multiplied by this after every epoch")
     work.add_argument("--decay", default="exponential", choices=["exponential", "linear"],
@@ -208,6 +213,12 @@ def check_output(name, flag):
         raise RunError(f"{flag} {name} is in a folder that cannot be written; name another")
     if os.path.isdir(name):
         raise RunError(f"{flag} {name} cannot be written (Is a directory); name another file")
+    try:
+        os.stat(f"{name}.{os.getpid()}.tmp")  # as it is called while it is written
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise RunError(f"{flag} {name} cannot be written ({error.strerror}); name another file") from None
 
 
 def memory():
@@ -422,8 +433,7 @@ def restore(folder):
         tf.train.Checkpoint(model=model).read(path).expect_partial().assert_existing_objects_matched()
         if not all(np.isfinite(variable).all() for variable in model.trainable_variables):
             raise ValueError("it holds a weight that is infinite or not a number")
-    except (tf.errors.OpError, OSError, LookupError, ValueError, TypeError, AttributeError, AssertionError, DecodeError,
-            struct.error) as error:
+    except DAMAGED as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise RunError(f"the checkpoint {path} cannot be read ({reason}); train again, or restore its files") from None
     return model
@@ -437,13 +447,14 @@ def global_norm(gradients):
 
 
 class Muon(keras.optimizers.Muon):
-    """Keras' Muon without weight decay, for the given matrices [n, m]; Adam takes half as large steps with all others.
+    """Keras' Muon for the given matrices [n, m], with weight decay; Adam takes half as large steps with the rest.
 
     Source: K. Jordan, "Muon: An optimizer for hidden layers in neural networks" (2024), scaled as in arXiv 2502.16982.
     """
 
-    def __init__(self, learning_rate, matrices):
-        super().__init__(learning_rate, weight_decay=0.0, adam_weight_decay=0.0, epsilon=1e-8, adam_lr_ratio=0.5)
+    def __init__(self, learning_rate, matrices, weight_decay):
+        super().__init__(learning_rate, weight_decay=weight_decay, adam_weight_decay=0.0, epsilon=1e-8,
+                         adam_lr_ratio=0.5)
         self.matrices = {id(variable) for variable in matrices}
 
     def _should_use_adamw(self, variable):  # Keras goes by the variable's path, which those of TensorFlow do not have
@@ -453,8 +464,11 @@ class Muon(keras.optimizers.Muon):
 def make_optimizer(args, model):
     """The optimizer that the flags ask for."""
     if args.optimizer == "muon":
-        return Muon(args.learning_rate, model.hidden_matrices())
-    return keras.optimizers.Adam(args.learning_rate, epsilon=1e-8)
+        return Muon(args.learning_rate, model.hidden_matrices(), args.weight_decay)
+    optimizer = keras.optimizers.Adam(args.learning_rate, epsilon=1e-8, weight_decay=args.weight_decay or None)
+    matrices = {id(variable) for variable in model.hidden_matrices()}
+    optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if id(v) not in matrices])
+    return optimizer
 
 
 def rate_at(args, step, num_batches):
@@ -538,8 +552,8 @@ class Progress(tf.train.experimental.PythonState):
         if state.pop("data") != self.size_of_data():
             raise RunError("the data in --data_dir is not what the run was trained on; name its folder, or start anew")
         self.data.rng.bit_generator.state = state.pop("rng")
-        for name, value in state.items():
-            setattr(self, name, value)
+        for name in ("step", "losses", "history", "best_loss", "seconds"):
+            setattr(self, name, state[name])
         self.started = time.perf_counter()
 
 
@@ -597,11 +611,12 @@ class Record:
         for step in self.newest.steps():
             path = self.folder / f"{CHECKPOINT}-{step}"
             try:
+                read_shapes(path)
                 self.newest.content.read(str(path)).assert_consumed()
                 return
-            except (tf.errors.OpError, IndexError, KeyError, ValueError, AssertionError) as error:
-                warnings.warn(f"the checkpoint {path} is damaged ({str(error).splitlines()[0]}); trying the one before",
-                              stacklevel=2)
+            except DAMAGED as error:
+                reason = str(error).partition("\n")[0] or type(error).__name__
+                warnings.warn(f"the checkpoint {path} is damaged ({reason}); trying the one before", stacklevel=2)
         raise RunError(f"--model_dir {self.folder} holds no checkpoint that can be read; start anew with --overwrite")
 
     @contextlib.contextmanager

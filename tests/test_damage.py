@@ -349,3 +349,35 @@ def test_weights_whose_checksums_are_right(run, one_model, changes, graph):
     index = sealed(index.replace(old, masked_crc(before, content[start:end])), blocks)
     with damaged(path, index), damaged(data, content):
         restored(run)
+
+
+@pytest.fixture(scope="module")
+def stopped(tiny_run, tmp_path_factory):
+    """The Record of a run that --resume would go on with, and the bytes of the index of its newest checkpoint."""
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    shutil.copytree(tiny_run.folder, folder)
+    args = train.read_config(folder)
+    args.model_dir, args.resume, args.data_dir = folder, False, tiny_run.data_dir
+    data, model = train.load_data(args), train.Model(args)
+    optimizer = train.make_optimizer(args, model)
+    optimizer.build(model.trainable_variables)
+    return train.Record(args, model, optimizer, data), (folder / f"{WEIGHTS}.index").read_bytes()
+
+
+@mutations(150)
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=3), st.booleans())
+def test_a_checkpoint_to_go_on_from(stopped, changes, forged):
+    """A damaged newest checkpoint is named and the one before is taken; no damage does harm."""
+    record, index = stopped
+    changed = bytearray(index)
+    for place, byte in changes:
+        changed[place % len(index)] = byte
+    changed = sealed(changed, blocks_of(index)) if forged else bytes(changed)
+    path = record.folder / f"{WEIGHTS}.index"
+    with damaged(path, changed), warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        record.resume()
+    words = [str(warning.message) for warning in told if issubclass(warning.category, UserWarning)]
+    assert record.progress.step == (9 if words else 10)
+    assert all(word.startswith(f"the checkpoint {record.folder / WEIGHTS} is damaged (") for word in words)
+    assert not words or changed != index

@@ -56,7 +56,8 @@ def test_resumed_run_ends_bit_for_bit_as_one_without_a_stop(tiny_run, stopped_ru
 
 
 def test_resumed_run_of_the_recipe_ends_bit_for_bit_as_one_without_a_stop(tiny_run, tmp_path):
-    recipe = ["--skip", "--optimizer=muon", "--decay=linear", "--warmup=3", "--first_points=0.2", "--stretch=0.1"]
+    recipe = ["--skip", "--optimizer=muon", "--decay=linear", "--warmup=3", "--first_points=0.2", "--stretch=0.1",
+              "--weight_decay=0.1"]
     assert main(tiny_run, tmp_path / "straight", *recipe) == 0
     shutil.copytree(tmp_path / "straight", tmp_path / "stopped")
     for step in (9, 10):

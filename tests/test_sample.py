@@ -494,6 +494,12 @@ def test_a_file_that_cannot_be_written_is_named(tiny_run, here, capsys, flags, n
     assert read_files(here / name) == {} and len(list(here.iterdir())) == 1
 
 
+def test_a_name_that_is_too_long_is_refused_before_anything_is_drawn(here, capsys):
+    message = refusal(capsys, f"--filename={'a' * 240}", "--model_dir", here)
+    assert message == f"--filename {'a' * 240}.normal.svg cannot be written (File name too long); name another file"
+    assert not list(here.glob("a*"))
+
+
 @pytest.mark.parametrize(
     ("flag", "value", "allowed"),
     [

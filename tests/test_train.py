@@ -196,6 +196,21 @@ def test_muon_makes_the_steps_of_the_matrices_between_layers_orthogonal():
         assert np.median(np.abs(step)) == pytest.approx(args.learning_rate / 2, rel=1e-3)
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_weight_decay_shrinks_the_matrices_between_layers_alone(optimizer):
+    results = []
+    for decay in ("0", "0.5"):
+        model = Model(make_args(rnn_size=16))
+        args = train.build_parser().parse_args([f"--optimizer={optimizer}", f"--weight_decay={decay}"])
+        before = [v.numpy() for v in model.trainable_variables]
+        train.make_train_step(model, train.make_optimizer(args, model), 10.0)(make_points(), make_points(seed=1))
+        results.append([v.numpy() for v in model.trainable_variables])
+    decays = [any(v is m for m in model.hidden_matrices()) for v in model.trainable_variables]
+    assert decays == [False, True, False, True, True, False, False, False]
+    for old, plain, decayed, falls in zip(before, *results, decays, strict=True):
+        np.testing.assert_allclose(decayed, plain - (0.5 * args.learning_rate * old if falls else 0), atol=1e-6)
+
+
 @pytest.mark.parametrize("flags", [["--model=rnn"], ["--model=gru"], ["--model=lstm", "--peephole"],
                                    ["--num_layers=2", "--skip", "--optimizer=muon", "--decay=linear"]])
 def test_every_kind_of_layer_learns(tiny_run, tmp_path, flags):
@@ -301,7 +316,7 @@ class Steep:
 @pytest.mark.parametrize("kind", ["adam", "muon"])
 def test_a_gradient_whose_square_is_infinite_is_cut_down(kind):
     network = Steep()
-    optimizer = keras.optimizers.Adam(0.1) if kind == "adam" else train.Muon(0.1, network.trainable_variables[:1])
+    optimizer = keras.optimizers.Adam(0.1) if kind == "adam" else train.Muon(0.1, network.trainable_variables[:1], 0.0)
     before = [v.numpy() for v in network.trainable_variables]
     loss, norm = train.make_train_step(network, optimizer, 10.0)(tf.constant(1.0), tf.constant(1.0))
     assert math.isfinite(loss) and float(norm) == pytest.approx(math.sqrt(4 * 9 + 16) * 1e19, rel=1e-6)
