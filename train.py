@@ -12,10 +12,13 @@ import math
 import os
 import shutil
 import signal
+import socket
 import struct
 import sys
+import threading
 import time
 import warnings
+import zlib
 from pathlib import Path
 
 # Before tensorflow, whose start-up notes it keeps quiet.
@@ -27,6 +30,8 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto
+from tensorflow.python.distribute.collective_all_reduce_strategy import CollectiveAllReduceExtended
+from tensorflow.python.eager import context
 from tqdm import tqdm
 
 try:
@@ -36,7 +41,7 @@ except ImportError:  # on Windows, where nothing guards a folder against two run
 
 SAMPLE_LENGTH = 800  # points of a sample that is compared with real lines
 # Flags that say nothing about the run itself.
-NOT_IN_CONFIG = ("model_dir", "resume", "overwrite", "eval_only", "split", "json", "eval_samples", "bias")
+NOT_IN_CONFIG = ("model_dir", "resume", "overwrite", "strategy", "eval_only", "split", "json", "eval_samples", "bias")
 SWITCHES = ("peephole", "skip")  # flags without a value
 DEVIATIONS = ("sigma_x", "sigma_y")  # kept beside the flags in config.json: those of the moves trained on, pen units
 WITH_EVAL_ONLY = ("eval_only", "model_dir", "data_dir", "split", "json", "eval_samples", "bias", "seed")
@@ -48,6 +53,7 @@ RUN_FILES = ("checkpoint", "model.ckpt-*", "best/checkpoint", "best/model.ckpt-*
 DAMAGED = (tf.errors.OpError, OSError, LookupError, ValueError, TypeError, AttributeError, AssertionError, DecodeError,
            struct.error)
 CHECKPOINT = "model.ckpt"  # how the names of checkpoints begin, before -STEP
+PATIENCE = 20.0  # seconds that a worker waits for another that does not answer
 PRETRAINED = Path(__file__).resolve().parent / "save" / "pretrained"
 
 
@@ -164,6 +170,9 @@ def build_parser():
                      help="go on with the run in --model_dir from its newest checkpoint, with its flags; of others "
                           "only " + ", ".join(f"--{name}" for name in MAY_CHANGE) + " may be given")
     run.add_argument("--overwrite", action="store_true", help="start anew in a folder that holds a run")
+    run.add_argument("--strategy", default="none", choices=["none", "mirrored", "multi_worker"],
+                     help="who shares every minibatch: mirrored: all GPUs of this machine; multi_worker: the machines "
+                          "that TF_CONFIG names; the run is the same but for rounding and dropout")
 
     evaluation = parser.add_argument_group("evaluation")
     evaluation.add_argument("--eval_only", action="store_true",
@@ -481,29 +490,160 @@ def rate_at(args, step, num_batches):
 
 
 def make_train_step(model, optimizer, grad_clip):
-    """A compiled function (x, y) -> (loss, gradient norm) that takes one clipped step.
+    """A compiled function (x, y, stop) -> (loss, gradient norm, stop) that takes one clipped step.
 
-    Where the loss or the norm is not finite, weights and moments stay as they were.
+    Where the loss or the norm is not finite, weights and moments stay as they were. Under a strategy, x and y hold an
+    equal share of the minibatch for each replica; what it returns is that of the whole, and stop the sum over replicas.
     """
-    variables = model.trainable_variables
+    strategy, variables = tf.distribute.get_strategy(), model.trainable_variables
+    replicas = strategy.num_replicas_in_sync
     optimizer.build(variables)
+    optimizer._all_reduce_sum_gradients = lambda pairs: pairs  # they are summed before, to be clipped
+
+    def summed(x, y, stop):
+        with tf.GradientTape() as tape:
+            loss = model.loss(x, y, training=True) / replicas
+        values = [loss, tf.identity(stop), *tape.gradient(loss, variables)]
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
+
+    def apply(gradients, scale):
+        optimizer.apply_gradients([(g * scale, v) for g, v in zip(gradients, variables, strict=True)])
 
     @tf.function(autograph=False)
-    def train_step(x, y):
-        with tf.GradientTape() as tape:
-            loss = model.loss(x, y, training=True)
-        gradients = tape.gradient(loss, variables)
+    def train_step(x, y, stop=0.0):
+        sums = strategy.run(summed, (x, y, stop))
+        loss, stop, *gradients = (strategy.experimental_local_results(value)[0] for value in sums)
         norm = global_norm(gradients)
         scale = tf.minimum(1.0, grad_clip / norm)
 
-        def apply():
-            optimizer.apply_gradients([(g * scale, v) for g, v in zip(gradients, variables, strict=True)])
+        def take():
+            strategy.run(apply, (sums[2:], scale))
             return True
 
-        tf.cond(tf.math.is_finite(loss) & tf.math.is_finite(norm), apply, lambda: False)
-        return loss, norm
+        tf.cond(tf.math.is_finite(loss) & tf.math.is_finite(norm), take, lambda: False)
+        return loss, norm, stop
 
     return train_step
+
+
+def share_batch(strategy, batch):
+    """The arrays [B, ...] of a minibatch as tensors, an equal share of rows for each replica of the strategy."""
+    def rows(replica):
+        size = len(batch[0]) // replica.num_replicas_in_sync
+        start = size * replica.replica_id_in_sync_group
+        return [tf.constant(values[start:start + size]) for values in batch]
+
+    return strategy.experimental_distribute_values_from_function(rows)
+
+
+class Workers:
+    """The processes that share a run: this one alone, or with --strategy multi_worker those that TF_CONFIG names.
+
+    TensorFlow waits without end, and deaf to signals, for a worker that was not started or hangs. So a thread asks all
+    the others every second, and ends this process where one that is waited for was silent for PATIENCE seconds.
+    Raises RunError if TF_CONFIG does not say who they are.
+    """
+
+    def __init__(self, args):
+        self.addresses, self.index, self.waiting = [None], 0, False
+        if args.strategy == "multi_worker":
+            text = os.environ.get("TF_CONFIG")
+            try:
+                config = json.loads(text or "")
+                self.addresses, self.index = config["cluster"]["worker"], config["task"]["index"]
+                ports = [int(address.rpartition(":")[2]) for address in self.addresses]
+                right = (set(config["cluster"]) == {config["task"]["type"]} and self.index in range(len(ports))
+                         and all(0 < port < 1 << 16 for port in ports))
+            except (KeyError, ValueError, TypeError, AttributeError):
+                right = False
+            if not right:
+                raise RunError(f"TF_CONFIG in the environment is {text or 'not set'}; --strategy multi_worker needs it "
+                               'to be like {"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, "task": {"type": '
+                               '"worker", "index": 0}}, with the index of this worker in the list')
+        self.others = [k for k in range(len(self.addresses)) if k != self.index]
+        self.chief = self.index == 0  # the one that writes
+
+    def start(self, args):
+        """The tf.distribute strategy of the flags, once all workers are there. Raises RunError if it cannot be."""
+        strategy = tf.distribute.get_strategy()
+        if args.strategy == "mirrored":
+            devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+            strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
+        elif args.strategy == "multi_worker":
+            try:
+                socket.create_server(("", int(self.addresses[self.index].rpartition(":")[2]))).close()
+            except OSError as error:
+                raise RunError(f"this worker's address in TF_CONFIG, {self.addresses[self.index]}, cannot be used "
+                               f"({os.strerror(error.errno)}); end the program that uses it, or name another") from None
+            # TensorFlow's own two ways to look after workers let no thread of Python run meanwhile.
+            context.context().configure_coordination_service(service_type="")
+            CollectiveAllReduceExtended._enable_check_health = False
+            self.signals, signals = socket.socketpair()
+            signals.setblocking(False)
+            signal.set_wakeup_fd(signals.detach(), warn_on_full_buffer=False)
+            threading.Thread(target=self.watch, daemon=True).start()
+            with self.awaited():
+                strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        if args.batch_size % strategy.num_replicas_in_sync:
+            raise RunError(f"--batch_size {args.batch_size} cannot be shared equally by "
+                           f"{strategy.num_replicas_in_sync} replicas; give a multiple of that")
+        self.agree(strategy, {k: v for k, v in vars(args).items() if k not in (*NOT_IN_CONFIG, "data_dir")})
+        return strategy
+
+    def answers(self, k):
+        """Whether worker k is alive: however busy, TensorFlow's server greets who opens an HTTP/2 connection."""
+        host, _, port = self.addresses[k].rpartition(":")
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), 2) as link:
+                link.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+                return bool(link.recv(1))
+        except (OSError, ValueError):  # ValueError: a host of a form that no name has
+            return False
+
+    def watch(self):
+        """See the class; after a signal, 3 seconds of silence are enough."""
+        heard, signum = dict.fromkeys(self.others, time.monotonic()), 0
+        self.signals.settimeout(1.0)
+        while True:
+            with contextlib.suppress(TimeoutError):
+                signum = self.signals.recv(1)[0]
+            heard |= {k: time.monotonic() for k in self.others if self.answers(k)}
+            silent = [k for k in heard if time.monotonic() - heard[k] > (3.0 if signum else PATIENCE)]
+            if silent and self.waiting:
+                print(f"train.py: error: {self.lost(silent)}", file=sys.stderr, flush=True)
+                sys.stdout.flush()
+                os._exit(128 + signum if signum else 2)
+
+    def lost(self, silent):
+        """A sentence for the user about workers that do not answer."""
+        names = ", ".join(f"worker {k} ({self.addresses[k]})" for k in silent) or "another worker"
+        return (f"{names} does not answer; start all workers within {PATIENCE:g} seconds, with --resume if there is a "
+                "checkpoint")
+
+    @contextlib.contextmanager
+    def awaited(self):
+        """Within it, the others are waited for. Raises RunError where TensorFlow finds one gone."""
+        self.waiting = True
+        try:
+            yield
+        except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError,
+                tf.errors.DeadlineExceededError, tf.errors.FailedPreconditionError):
+            raise RunError(self.lost([k for k in self.others if not self.answers(k)])) from None
+        finally:
+            self.waiting = False
+
+    def agree(self, strategy, *what):
+        """Wait until all workers are here. Raises RunError if `what`, to be written as JSON, differs among them."""
+        def summed():
+            value = tf.constant(float(zlib.crc32(json.dumps(what).encode())), tf.float64)
+            return value, tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+        if self.others:
+            with self.awaited():
+                value, total = (strategy.experimental_local_results(v)[0] for v in strategy.run(summed))
+            if value * strategy.num_replicas_in_sync != total:
+                raise RunError("the workers differ in their flags, data or checkpoint; give all the same, and a "
+                               "--model_dir that they share")
 
 
 def make_validate(model, lines):
@@ -593,10 +733,11 @@ class Checkpoints:
 class Record:
     """What a run leaves in model_dir: checkpoints, the best weights, the log, loss.csv and loss.png.
 
-    With --resume it brings model, optimizer and data to where the run stopped; see `resume` for what it raises.
+    Of several workers only the chief logs. With --resume it brings model, optimizer and data to where the run stopped;
+    see `resume` for what it raises.
     """
 
-    def __init__(self, args, model, optimizer, data):
+    def __init__(self, args, model, optimizer, data, chief=True):
         self.folder, self.save_every = Path(args.model_dir), args.save_every
         self.progress = Progress(data)
         everything = tf.train.Checkpoint(model=model, optimizer=optimizer, progress=self.progress)
@@ -604,7 +745,7 @@ class Record:
         self.best = Checkpoints(tf.train.Checkpoint(model=model), self.folder / "best", 1)
         if args.resume:
             self.resume()
-        self.log = tf.summary.create_file_writer(str(self.folder / "log"))
+        self.log = tf.summary.create_file_writer(str(self.folder / "log")) if chief else tf.summary.create_noop_writer()
 
     def resume(self):
         """Go on from the newest checkpoint that is whole. Raises RunError if there is none."""
@@ -661,8 +802,9 @@ class Record:
                 "{seconds:.0f} s".format(**row))
 
     def save(self):
-        """Write a checkpoint of everything."""
+        """Write a checkpoint of everything, and what the log still holds back."""
         with self.writing():
+            self.log.flush()
             self.newest.save(self.progress.step)
 
     def plot(self):
@@ -694,40 +836,50 @@ def stop_signals():
 
 def train(args):
     """Train as the flags say. Raises DataError or RunError with a sentence for the user, or RunStopped."""
-    check_folder(args)
+    workers = Workers(args)
+    if workers.chief:
+        check_folder(args)
     data = load_data(args)
-    with own_folder(args.model_dir):
-        check_folder(args)  # another run may have ended there meanwhile
-        run(args, data)
+    set_threads(args.batch_size // len(workers.addresses))
+    strategy = workers.start(args)
+    with own_folder(args.model_dir) if workers.chief else contextlib.nullcontext():
+        if workers.chief:
+            check_folder(args)  # another run may have ended there meanwhile
+        run(args, data, workers, strategy)
 
 
-def run(args, data):
-    """Train on the data; model_dir is this run's own."""
-    if not args.resume:
+def run(args, data, workers, strategy):
+    """Train on the data; model_dir is the chief's own."""
+    if workers.chief and not args.resume:
         prepare_folder(args, data.deviations)
-    set_threads(args.batch_size)
-    model = Model(args)
-    optimizer = make_optimizer(args, model)
-    train_step = make_train_step(model, optimizer, args.grad_clip)
+    with workers.awaited(), strategy.scope():
+        model = Model(args)
+        optimizer = make_optimizer(args, model)
+        train_step = make_train_step(model, optimizer, args.grad_clip)
     validate = make_validate(model, data.valid_data)
-    record = Record(args, model, optimizer, data)
-    if args.resume:  # not before: a run that cannot go on is left as it was
+    record = Record(args, model, optimizer, data, workers.chief)
+    workers.agree(strategy, record.progress.step, record.progress.size_of_data())
+    if workers.chief and args.resume:  # not before: a run that cannot go on is left as it was
         prepare_folder(args, data.deviations)
     progress, total = record.progress, args.num_epochs * data.num_batches
     weights = sum(int(tf.size(v)) for v in model.trainable_variables)
     print(f"{len(data.data)} training lines, {len(data.valid_data)} validation lines; {weights:,} weights; "
           f"{args.num_epochs} epochs of {data.num_batches} steps; products in {model.product_type.name}"
+          + (f"; {strategy.num_replicas_in_sync} replicas" if strategy.num_replicas_in_sync > 1 else "")
           + (f"; going on from step {progress.step}" if args.resume else ""), flush=True)
 
     layout = "{desc} step {n_fmt}/{total_fmt} |{bar}|{postfix}, {rate_inv_fmt}, {remaining} left"
-    bar = tqdm(total=total, initial=progress.step, disable=None, unit="step", dynamic_ncols=True, bar_format=layout)
+    bar = tqdm(total=total, initial=progress.step, disable=None if workers.chief else True,
+               unit="step", dynamic_ncols=True, bar_format=layout)
     with stop_signals() as stopped, bar:
         while progress.step < total:
             epoch = progress.step // data.num_batches
             rate = rate_at(args, progress.step, data.num_batches)
             optimizer.learning_rate = rate
             bar.set_description_str(f"epoch {epoch + 1}/{args.num_epochs}", refresh=False)
-            loss, norm = (float(value) for value in train_step(*data.next_batch()))
+            batch = share_batch(strategy, data.next_batch())
+            with workers.awaited():
+                loss, norm, stop = (float(value) for value in train_step(*batch, tf.constant(float(len(stopped)))))
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 raise RunError(
                     f"the loss is {loss} at step {progress.step + 1}, where the gradient's norm is {norm}; this step "
@@ -736,12 +888,16 @@ def run(args, data):
             record.step(loss, norm, rate)
             bar.set_postfix_str(f"loss {loss:.3f}, rate {rate:.5f}", refresh=False)
             bar.update()
-            if progress.step % data.num_batches == 0:
+            if workers.chief and progress.step % data.num_batches == 0:
                 bar.write(record.epoch(validate(), rate))
-            if stopped or progress.step % args.save_every == 0 or progress.step == total:
+            stop = stop if workers.others else len(stopped)  # all workers stop after the same step
+            if workers.chief and (stop or progress.step % args.save_every == 0 or progress.step == total):
                 record.save()
-            if stopped:
-                raise RunStopped(stopped[0], progress.step)
+            if stop:
+                raise RunStopped(stopped[0] if stopped else signal.SIGTERM, progress.step)
+    workers.agree(strategy, "the chief has saved")
+    if not workers.chief:
+        return
     record.plot()
     print(f"Best validation loss {progress.best_loss:.4f} nats per point. Draw with: python sample.py --model_dir "
           f"{record.folder}")

@@ -120,6 +120,7 @@ def test_eval_samples_compares_drawn_lines_with_real_ones(tiny_run, measured, tm
         (["--json=x"], "argument --json: goes with --eval_only, which is missing"),
         (["--eval_only", "--overwrite"], "argument --overwrite: does not go with --eval_only"),
         (["--eval_only", "--resume"], "argument --resume: does not go with --eval_only"),
+        (["--eval_only", "--strategy=mirrored"], "argument --strategy: does not go with --eval_only"),
         (["--resume", "--overwrite"], "argument --overwrite: does not go with --resume"),
     ],
 )
