@@ -12,16 +12,19 @@ import tempfile
 import time
 from pathlib import Path
 
-from conftest import ROOT, environment, make_corpus, tiny_flags
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where pytest finds the program by itself
 
-START = 4.0  # seconds within which a run that is killed before its first step is killed
+from conftest import ROOT, STEPS, environment, make_corpus, tiny_flags
+
+START = 8.0  # seconds from its start within which one run in five is killed
 
 
-def start(folder, flags):
+def start(folder, flags, epochs):
     """A process of train.py that saves after every step; its --model_dir is `run`, resumed if it holds a checkpoint."""
     run = folder / "run"
+    flags = [*flags, f"--num_epochs={epochs}"]
     if list(run.glob("model.ckpt-*.index")):
-        flags = ["--resume"]
+        flags = ["--resume", flags[-1]]
     elif (run / "config.json").exists():
         flags = [*flags, "--overwrite"]
     command = [sys.executable, ROOT / "train.py", *flags, "--model_dir=run"]
@@ -35,17 +38,20 @@ def newest(folder):
 
 
 def kill_and_resume(folder, times, seed=0, longest=1.0, **changes):
-    """Start the tiny run, save after each step, kill it `times` times, then let it end; returns the steps at the kills.
+    """Start the tiny run, save after each step, kill it `times` times, then let it end one or two epochs later.
 
     folder: without a run in it, gets data of its own. changes: of tiny_flags. A run is killed up to `longest` seconds
-    after it began its first step, and one in five before. AssertionError says where a run did not go on as it should.
+    after its first checkpoint, and one in five before. Returns the newest checkpoint's step at each kill, and the
+    number of epochs in the end. AssertionError says where a run did not go on as it should.
     """
     rng, steps = random.Random(seed), []
     if not (folder / "data").exists():
         make_corpus(folder / "data")
     flags = tiny_flags(**{"save_every": 1, **changes})
     while True:
-        before, process = newest(folder), start(folder, flags)
+        before = newest(folder)
+        epochs = before // STEPS + (2 if len(steps) == times else 100_000)
+        process = start(folder, flags, epochs)
         if len(steps) < times and rng.random() < 0.2:
             time.sleep(rng.uniform(0, START))
         else:
@@ -56,7 +62,9 @@ def kill_and_resume(folder, times, seed=0, longest=1.0, **changes):
             if len(steps) == times:
                 process.communicate()
                 assert process.returncode == 0
-                return steps
+                return steps, epochs
+            while newest(folder) == before and process.poll() is None:
+                time.sleep(0.01)
             time.sleep(rng.uniform(0, longest))
         assert process.poll() is None, f"the run ended before it was killed:\n{process.stderr.read()}"
         process.kill()
@@ -72,7 +80,7 @@ def main():
     parser.add_argument("--seed", default=0, type=int, help="of the moments")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        steps = kill_and_resume(Path(folder), args.times, args.seed, num_epochs=100 * args.times)
+        steps, _ = kill_and_resume(Path(folder), args.times, args.seed)
     print(f"killed {args.times} times, with the newest checkpoint at steps {steps}; resumed each time, and ended")
 
 

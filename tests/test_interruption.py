@@ -111,12 +111,12 @@ def test_what_a_save_cut_short_left_is_cleared_by_the_next(tiny_run, tmp_path, m
 
 
 def test_a_run_killed_at_random_moments_goes_on_and_ends_as_one_that_was_not(tiny_run, tmp_path):
-    network = {"model": "rnn", "num_layers": 1, "num_epochs": 40}
+    network = {"model": "rnn", "num_layers": 1}
     (tmp_path / "data").symlink_to(tiny_run.data_dir)
-    steps = kill_and_resume(tmp_path, times=2, longest=0.5, **network)
-    assert len(steps) == 2
-    assert main(tiny_run, tmp_path / "straight", save_every=1, **network) == 0
-    assert_same_run(tmp_path / "straight", tmp_path / "run", last=40 * STEPS)
+    steps, epochs = kill_and_resume(tmp_path, times=2, longest=0.5, **network)
+    assert len(steps) == 2 and steps[-1] > 0 and epochs == steps[-1] // STEPS + 2
+    assert main(tiny_run, tmp_path / "straight", num_epochs=epochs, save_every=100, **network) == 0
+    assert_same_run(tmp_path / "straight", tmp_path / "run", last=epochs * STEPS)
 
 
 def test_a_folder_in_use_by_another_run_is_refused(tiny_run, tmp_path, capsys):
