@@ -289,14 +289,14 @@ def test_odd_minibatches_leave_all_finite(kind):
     same[:] = 0, 0, 0
     slanted[..., 1] = slanted[..., 0]
     for points in [far, same, slanted] * 12:
-        loss, norm = train_step(points[:, :-1], points[:, 1:])
+        loss, norm, _ = train_step(points[:, :-1], points[:, 1:])
         assert math.isfinite(loss) and math.isfinite(norm)
     assert int(optimizer.iterations) == 36
     assert all(np.isfinite(v.numpy()).all() for v in [*model.trainable_variables, *optimizer.variables])
 
     before = [v.numpy() for v in [*model.trainable_variables, *optimizer.variables]]
     far[1, 6, 0] = math.nan
-    loss, norm = train_step(far[:, :-1], far[:, 1:])
+    loss, norm, _ = train_step(far[:, :-1], far[:, 1:])
     assert not math.isfinite(loss) and not math.isfinite(norm)
     for old, now in zip(before, [*model.trainable_variables, *optimizer.variables], strict=True):
         np.testing.assert_array_equal(old, now)
@@ -318,7 +318,7 @@ def test_a_gradient_whose_square_is_infinite_is_cut_down(kind):
     network = Steep()
     optimizer = keras.optimizers.Adam(0.1) if kind == "adam" else train.Muon(0.1, network.trainable_variables[:1], 0.0)
     before = [v.numpy() for v in network.trainable_variables]
-    loss, norm = train.make_train_step(network, optimizer, 10.0)(tf.constant(1.0), tf.constant(1.0))
+    loss, norm, _ = train.make_train_step(network, optimizer, 10.0)(tf.constant(1.0), tf.constant(1.0))
     assert math.isfinite(loss) and float(norm) == pytest.approx(math.sqrt(4 * 9 + 16) * 1e19, rel=1e-6)
     now = [v.numpy() for v in network.trainable_variables]
     assert (now[0] < before[0]).all() and (now[1] > before[1]).all()
