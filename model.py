@@ -234,8 +234,7 @@ def lstm_cell_backward(z, c, p, mask, keep_prob, d_xh, d_above, dc):
 
 
 def peephole_gradient(dz, c, last_c):
-    """The derivative [3, H] by a layer's peepholes, from dz [T B, 4 H], the c before each point [T B, H], and the last.
-    """
+    """The derivative [3, H] by a layer's peepholes: dz [T B, 4 H], c before each point [T B, H] and after the last."""
     di, df, _, do = tf.split(tf.cast(dz, tf.float32), 4, axis=1)
     after = tf.concat([c[tf.shape(last_c)[0]:], last_c], axis=0)
     return tf.stack([tf.reduce_sum(d * cell, axis=0) for d, cell in ((di, c), (df, c), (do, after))])
@@ -392,21 +391,25 @@ def parts(*tensors):
     return [tuple(tensor[start:end] for tensor in tensors) for start, end in itertools.pairwise(edges)]
 
 
+def input_sizes(args):
+    """How many numbers each layer of Model(args) reads beside its own last output, a list, and how many the output."""
+    units, skip = args.rnn_size, getattr(args, "skip", False)
+    return [3] + [units + 3 if skip else units] * (args.num_layers - 1), units * (args.num_layers if skip else 1)
+
+
 def shapes(args):
     """The shapes of all that a checkpoint of Model(args) holds: its weights and its generator's state. Makes nothing.
 
     In the order of `trainable_variables`, then the generator's.
     """
-    units, skip = args.rnn_size, getattr(args, "skip", False)
+    units, (sizes, output_size), puts_out = args.rnn_size, input_sizes(args), 1 + 6 * args.num_mixture
     width = {"rnn": 1, "gru": 3, "lstm": 4}[args.model] * units
     found = []
-    for k in range(args.num_layers):
-        size = 3 if k == 0 else units + 3 if skip else units
+    for size in sizes:
         found += [[size, width], [units, width], [2, width] if args.model == "gru" else [width]]
-    size = 1 + 6 * args.num_mixture
-    found += [[units * (args.num_layers if skip else 1), size], [size]]
+    found += [[output_size, puts_out], [puts_out]]
     has_peephole = args.model == "lstm" and getattr(args, "peephole", False)
-    return found + [[3, units]] * (args.num_layers if has_peephole else 0) + [[3]]
+    return found + [[3, units] for _ in sizes if has_peephole] + [[3]]
 
 
 def training_bytes(args):
@@ -439,7 +442,7 @@ class Model(tf.Module):
         seed = getattr(args, "seed", None)
         seeds = iter(np.random.SeedSequence(seed).generate_state(2 * args.num_layers + 2).tolist())
         self.skip = getattr(args, "skip", False)
-        sizes = [3] + [self.units + 3 if self.skip else self.units] * (args.num_layers - 1)
+        sizes, output_size = input_sizes(args)
         self.layers = []
         for size in sizes:
             layer = LAYERS[self.kind](
@@ -453,7 +456,7 @@ class Model(tf.Module):
             self.layers.append(layer)
         initializer = keras.initializers.GlorotUniform(next(seeds))
         self.output = keras.layers.Dense(1 + 6 * self.num_mixture, kernel_initializer=initializer)
-        self.output.build((None, self.units * (args.num_layers if self.skip else 1)))
+        self.output.build((None, output_size))
         has_peephole = self.kind == "lstm" and getattr(args, "peephole", False)
         self.peepholes = [tf.Variable(tf.zeros([3, self.units]), name="peephole") for _ in sizes if has_peephole]
         self.generator = tf.random.Generator.from_seed(next(seeds))  # of the dropout masks

@@ -257,19 +257,12 @@ def restored(run):
         assert all(np.isfinite(variable).all() for variable in model.trainable_variables)
 
 
+@pytest.mark.parametrize("suffix", ["data-00000-of-00001", "index"])
 @mutations(200)
 @given(edits())
-def test_weights(run, one_model, changes):
-    data = run / "best" / f"{WEIGHTS}.data-00000-of-00001"
-    with damaged(data, edited(data.read_bytes(), changes)):
-        restored(run)
-
-
-@mutations(200)
-@given(edits())
-def test_an_index_of_weights(run, one_model, changes):
-    index = run / "best" / f"{WEIGHTS}.index"
-    with damaged(index, edited(index.read_bytes(), changes)):
+def test_weights(run, one_model, suffix, changes):
+    path = run / "best" / f"{WEIGHTS}.{suffix}"
+    with damaged(path, edited(path.read_bytes(), changes)):
         restored(run)
 
 

@@ -113,7 +113,7 @@ def test_resume_with_more_epochs_goes_on(tiny_run, stopped_run):
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_saves_and_the_run_can_go_on(tiny_run, tmp_path, monkeypatch, capsys, name):
-    next_batch, steps = train.DataLoader.next_batch, itertools.count(1)
+    next_batch, steps, handler = train.DataLoader.next_batch, itertools.count(1), signal.getsignal(signal.SIGINT)
 
     def batch_with_a_signal(data):
         if next(steps) == 7:
@@ -125,7 +125,7 @@ def test_a_signal_saves_and_the_run_can_go_on(tiny_run, tmp_path, monkeypatch, c
     assert capsys.readouterr().err == (
         f"train.py: stopped and saved at step 7; go on with: python train.py --resume --model_dir {tmp_path / 'run'}\n"
     )
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
     assert resume(tiny_run, tmp_path / "run") == 0
     assert_same_run(tiny_run.folder, tmp_path / "run")
 

@@ -21,7 +21,8 @@ FLAGS = {"num_epochs": 10, "save_every": 5, "keep_prob": 1, "precision": "float3
 TOTAL = 10 * STEPS
 # A worker that waits argv[1] seconds for others, and sends itself the signal argv[3] when it draws minibatch argv[2].
 WORKER = """
-import os, sys, train
+import os, signal, sys, train
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has programs in the background ignore it
 train.PATIENCE, step, signum = float(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 next_batch, drawn = train.DataLoader.next_batch, []
 def batch_with_a_signal(data):
