@@ -173,9 +173,13 @@ class _Member(tarfile.TarInfo):
 class _Unpacked(gzip.GzipFile):
     """A packed file that is refused where what it holds is far larger than XML could be; see _MAX_RATIO."""
 
+    def __init__(self, path):
+        super().__init__(path)
+        self.most = _MAX_RATIO * (os.path.getsize(path) + (1 << 20))  # bytes
+
     def read(self, size=-1):
         data = super().read(size)
-        if self.tell() > _MAX_RATIO * (os.path.getsize(self.name) + (1 << 20)):
+        if self.tell() > self.most:
             raise tarfile.ReadError(f"unpacked it is more than {_MAX_RATIO} times as large")
         return data
 
