@@ -175,6 +175,16 @@ def sample_point(z_hat, noise, bias=0.0):
 # --------------------------------------------------------------------------------------------- one point in one layer
 
 
+def polar_inputs(x):
+    """The points x [..., 3] in scaled units, and behind them dx / r, dy / r and half of ln r, all [..., 6].
+
+    r is the length of the move, and not below 0.01, a fifth of a pen unit for the usual data_scale.
+    """
+    move = tf.clip_by_value(x[..., :2], -DISTANCE_MAX, DISTANCE_MAX)
+    r2 = tf.maximum(tf.reduce_sum(tf.square(move), axis=-1, keepdims=True), 1e-4)
+    return tf.concat([x, move * tf.math.rsqrt(r2), 0.25 * tf.math.log(r2)], axis=-1)
+
+
 def matmul(a, b, transpose_a=False):
     """The product in the type of b (bfloat16 runs on units of their own in recent CPUs), the result in float32."""
     return tf.cast(tf.matmul(tf.cast(a, b.dtype), b, transpose_a=transpose_a), tf.float32)
@@ -393,8 +403,8 @@ def parts(*tensors):
 
 def input_sizes(args):
     """How many numbers each layer of Model(args) reads beside its own last output, a list, and how many the output."""
-    units, skip = args.rnn_size, getattr(args, "skip", False)
-    return [3] + [units + 3 if skip else units] * (args.num_layers - 1), units * (args.num_layers if skip else 1)
+    units, skip, point = args.rnn_size, getattr(args, "skip", False), 6 if getattr(args, "polar", False) else 3
+    return [point] + [units + point * skip] * (args.num_layers - 1), units * (args.num_layers if skip else 1)
 
 
 def shapes(args):
@@ -428,9 +438,10 @@ class Model(tf.Module):
     """The network: `num_layers` recurrent layers of `rnn_size` units, dropout on each one's output, 1 + 6 M outputs.
 
     args: the flags of train.py (or config.json) as attributes: model, rnn_size, num_layers, num_mixture, keep_prob,
-    data_scale, and, where given, peephole, skip, seed, precision. infer: never drop out. skip: the points go into every
-    layer and every layer into the output (Graves, figure 1). Weights lie in Keras layers (`layers`, `output`),
-    peepholes [3, H] (of i, f, o) in `peepholes`. Raises ValueError for an unknown kind of layer.
+    data_scale, and, where given, peephole, skip, polar, seed, precision. infer: never drop out. skip: the points go
+    into every layer and every layer into the output (Graves, figure 1). polar: what goes in is polar_inputs of the
+    points. Weights lie in Keras layers (`layers`, `output`), peepholes [3, H] (of i, f, o) in `peepholes`. Raises
+    ValueError for an unknown kind of layer.
     """
 
     def __init__(self, args, infer=False):
@@ -441,7 +452,7 @@ class Model(tf.Module):
         self.data_scale, self.keep_prob = args.data_scale, 1.0 if infer else args.keep_prob
         seed = getattr(args, "seed", None)
         seeds = iter(np.random.SeedSequence(seed).generate_state(2 * args.num_layers + 2).tolist())
-        self.skip = getattr(args, "skip", False)
+        self.skip, self.polar = getattr(args, "skip", False), getattr(args, "polar", False)
         sizes, output_size = input_sizes(args)
         self.layers = []
         for size in sizes:
@@ -512,6 +523,7 @@ class Model(tf.Module):
         That is the last layer's output [B, H], or with skip those of all layers, [B, num_layers H]. weights: what
         lstm_weights() returns, where a loop around this call has them at hand already.
         """
+        x = polar_inputs(x) if self.polar else x
         new, below = [], x
         weights = weights or (self.lstm_weights() if self.kind == "lstm" else self.layers)
         for layer, state in zip(weights, states, strict=True):
@@ -537,6 +549,7 @@ class Model(tf.Module):
         training: drop out, and use the loop whose derivative is written by hand (lstm on a CPU; `precision` bfloat16
         holds for its products alone). On a GPU the Keras layers run, since they pick cuDNN; peepholes run anywhere.
         """
+        x = polar_inputs(x) if self.polar else x
         states = self.initial_state(tf.shape(x)[0]) if states is None else states
         masks = self.dropout_masks(tf.shape(x)[1], tf.shape(x)[0]) if training else []
         if self.peepholes or (self.kind == "lstm" and training and not self.on_gpu):

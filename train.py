@@ -42,7 +42,7 @@ except ImportError:  # on Windows, where nothing guards a folder against two run
 SAMPLE_LENGTH = 800  # points of a sample that is compared with real lines
 # Flags that say nothing about the run itself.
 NOT_IN_CONFIG = ("model_dir", "resume", "overwrite", "strategy", "eval_only", "split", "json", "eval_samples", "bias")
-SWITCHES = ("peephole", "skip")  # flags without a value
+SWITCHES = ("peephole", "skip", "polar")  # flags without a value
 DEVIATIONS = ("sigma_x", "sigma_y")  # kept beside the flags in config.json: those of the moves trained on, pen units
 WITH_EVAL_ONLY = ("eval_only", "model_dir", "data_dir", "split", "json", "eval_samples", "bias", "seed")
 MAY_CHANGE = ("num_epochs", "save_every", "learning_rate", "data_dir")  # flags that may be given with --resume
@@ -126,6 +126,8 @@ def build_parser():
     network.add_argument("--peephole", action="store_true", help="let lstm gates see the memory cell")
     network.add_argument("--skip", action="store_true",
                          help="let every layer see the points, and the output every layer")
+    network.add_argument("--polar", action="store_true",
+                         help="let what sees the points see each move's direction and the logarithm of its length, too")
     network.add_argument("--keep_prob", default=0.8, type=number(float, 0.001, 1),
                          help="probability of keeping a layer's output in training (1: no dropout)")
 

@@ -146,10 +146,11 @@ def test_lstm_sequence_derivative_equals_automatic_one(layers, peephole, dropout
         assert relative_error(ours, theirs) < 1e-5
 
 
-@pytest.mark.parametrize(("layers", "units", "batch", "steps", "skip"),
-                         [(1, 16, 3, 20, False), (2, 32, 5, 40, False), (3, 7, 1, 11, False), (3, 7, 4, 11, True)])
-def test_lstm_sequence_equals_keras_layers(layers, units, batch, steps, skip):
-    model = Model(make_args(rnn_size=units, num_layers=layers, keep_prob=0.7, skip=skip))
+@pytest.mark.parametrize(("layers", "units", "batch", "steps", "flags"),
+                         [(1, 16, 3, 20, []), (2, 32, 5, 40, []), (3, 7, 1, 11, []), (3, 7, 4, 11, ["skip"]),
+                          (2, 7, 4, 11, ["polar"]), (3, 7, 4, 11, ["skip", "polar"])])
+def test_lstm_sequence_equals_keras_layers(layers, units, batch, steps, flags):
+    model = Model(make_args(rnn_size=units, num_layers=layers, keep_prob=0.7, **dict.fromkeys(flags, True)))
     x, y = make_points(batch, steps), make_points(batch, steps, seed=1)
     masks = model.dropout_masks(steps, batch)
     model.dropout_masks = lambda *_: masks
@@ -161,6 +162,15 @@ def test_lstm_sequence_equals_keras_layers(layers, units, batch, steps, skip):
         results.append([z_hat, *tf.nest.flatten(states), *tape.gradient(loss, model.trainable_variables)])
     for ours, theirs in zip(*results, strict=True):
         assert relative_error(ours, theirs) < 1e-5
+
+
+def test_polar_inputs_are_direction_and_half_the_logarithm_of_the_length():
+    points = np.array([[3.0, -4.0, 1.0], [0.0, 0.0, 0.0], [0.0, 0.05, 0.0], [1e38, -1e38, 0.0]], np.float32)
+    inputs = model_module.polar_inputs(tf.constant(points)).numpy()
+    assert np.array_equal(inputs[:, :3], points)
+    assert np.allclose(inputs[:3, 3:], [[0.6, -0.8, 0.5 * np.log(5)], [0, 0, 0.5 * np.log(0.01)],
+                                        [0, 1, 0.5 * np.log(0.05)]])
+    assert np.allclose(inputs[3, 3:5], [0.5**0.5, -(0.5**0.5)]) and np.isfinite(inputs).all()
 
 
 @pytest.mark.parametrize("kind", ["gru", "rnn"])
@@ -271,13 +281,13 @@ def test_forget_bias_is_one():
     assert bias.tolist() == [0.0] * 8 + [1.0] * 8 + [0.0] * 16
 
 
-KINDS = [("lstm", False, False), ("lstm", True, False), ("gru", False, False), ("rnn", False, False),
-         ("lstm", False, True), ("lstm", True, True), ("gru", False, True)]
+NETWORKS = [{"model": "lstm"}, {"peephole": True}, {"model": "gru"}, {"model": "rnn"}, {"skip": True}, {"polar": True},
+            {"peephole": True, "skip": True, "polar": True}, {"model": "gru", "skip": True, "polar": True}]
 
 
-@pytest.mark.parametrize(("kind", "peephole", "skip"), KINDS)
-def test_stepping_with_carried_state_equals_whole_sequence(kind, peephole, skip):
-    model = Model(make_args(model=kind, peephole=peephole, skip=skip, num_layers=3))
+@pytest.mark.parametrize("network", NETWORKS)
+def test_stepping_with_carried_state_equals_whole_sequence(network):
+    model = Model(make_args(num_layers=3, **network))
     for variable in model.trainable_variables:
         variable.assign_add(0.3 * tf.random.stateless_normal(variable.shape, [1, 2]))
     x = make_points(2, 9)
@@ -327,7 +337,8 @@ def test_seed_decides_weights_and_dropout():
 
 
 @pytest.mark.parametrize("changes", [{}, {"model": "gru"}, {"model": "rnn", "num_layers": 1}, {"peephole": True},
-                                     {"model": "gru", "peephole": True}, {"skip": True, "num_layers": 3}])
+                                     {"model": "gru", "peephole": True}, {"skip": True, "num_layers": 3},
+                                     {"polar": True}, {"skip": True, "polar": True, "num_layers": 3}])
 def test_shapes_are_those_of_the_model(changes):
     args = make_args(**changes)
     model = Model(args)

@@ -196,7 +196,7 @@ def test_restore_gives_the_best_weights_or_else_the_newest(broken_run):
 
 
 @pytest.mark.parametrize("network", [{"model": "gru"}, {"model": "rnn"}, {"peephole": True}, {"num_layers": 1},
-                                     {"skip": True}])
+                                     {"skip": True}, {"polar": True}])
 def test_restore_reads_every_kind_of_network(broken_run, network):
     config = json.loads((broken_run / "config.json").read_text())
     (broken_run / "config.json").write_text(json.dumps({**config, **network}))

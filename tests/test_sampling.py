@@ -8,11 +8,10 @@ import pytest
 import tensorflow as tf
 
 
-@pytest.mark.parametrize(("kind", "peephole", "skip"), [("lstm", False, False), ("lstm", True, False),
-                                                        ("gru", False, False), ("rnn", False, False),
-                                                        ("lstm", False, True)])
-def test_sample_follows_its_own_density(kind, peephole, skip):
-    model = Model(make_args(model=kind, peephole=peephole, skip=skip), infer=True)
+@pytest.mark.parametrize("network", [{"model": "lstm"}, {"peephole": True}, {"model": "gru"}, {"model": "rnn"},
+                                     {"skip": True}, {"skip": True, "polar": True}])
+def test_sample_follows_its_own_density(network):
+    model = Model(make_args(**network), infer=True)
     num = CHUNK + 30
     strokes, params = model.sample(tf.random.Generator.from_seed(5), num)
     assert strokes.shape == (num, 3)

@@ -212,14 +212,14 @@ def test_weight_decay_shrinks_the_matrices_between_layers_alone(optimizer):
 
 
 @pytest.mark.parametrize("flags", [["--model=rnn"], ["--model=gru"], ["--model=lstm", "--peephole"],
-                                   ["--num_layers=2", "--skip", "--optimizer=muon", "--decay=linear"]])
+                                   ["--num_layers=2", "--skip", "--polar", "--optimizer=muon", "--decay=linear"]])
 def test_every_kind_of_layer_learns(tiny_run, tmp_path, flags):
     assert main(tiny_run, tmp_path, *flags, num_layers=1) == 0
     first, second = read_losses(tmp_path)
     assert second["train_loss"] < first["train_loss"] and second["valid_loss"] < first["valid_loss"]
     weights = read_weights(tf.train.latest_checkpoint(str(tmp_path)))
     assert any("peephole" in name for name in weights) == ("--peephole" in flags)
-    assert train.restore(tmp_path).skip == ("--skip" in flags)
+    assert [train.restore(tmp_path).skip, train.restore(tmp_path).polar] == ["--skip" in flags, "--polar" in flags]
 
 
 def test_a_worse_epoch_leaves_the_best_alone(tiny_run, tmp_path, monkeypatch):
