@@ -311,7 +311,7 @@ def read_config(folder):
     """The flags that the run in `folder` was started with, from its config.json, checked as on the command line.
 
     Beside them sigma_x and sigma_y, the deviations of the moves that it trained on, in pen units. Raises RunError if
-    the file is missing, is no JSON object, or lacks, adds or garbles a flag.
+    the file is missing, is no JSON object, or lacks, adds or garbles a flag; one without a value may be missing.
     """
     path = Path(folder) / "config.json"
     try:
@@ -323,6 +323,8 @@ def read_config(folder):
         raise RunError(f"{path} is no JSON; restore it, or train again") from None
     parser = build_parser()
     known = (set(vars(parser.parse_args([]))) - set(NOT_IN_CONFIG)) | set(DEVIATIONS)
+    if isinstance(config, dict):
+        config = dict.fromkeys(SWITCHES, False) | config  # a run from before a switch had it off
     if not isinstance(config, dict) or set(config) != known:
         wrong = sorted(set(config) ^ known) if isinstance(config, dict) else sorted(known)
         raise RunError(f"{path} does not hold the flags of train.py: {', '.join(wrong)} is missing or unknown there")

@@ -541,6 +541,16 @@ def test_read_config_refuses_what_is_no_json(tmp_path, text):
         train.read_config(tmp_path)
 
 
+def test_a_run_from_before_a_switch_is_read_with_it_off(tiny_run, tmp_path):
+    folder = shutil.copytree(tiny_run.folder, tmp_path / "run")
+    config = json.loads((folder / "config.json").read_text())
+    del config["skip"], config["polar"]
+    (folder / "config.json").write_text(json.dumps(config))
+    found = train.read_config(folder)
+    assert found.skip is False and found.polar is False
+    assert train.restore(folder).units == config["rnn_size"]
+
+
 @pytest.mark.parametrize("text", ["[]", "3", "null", '"rnn_size"'])
 def test_read_config_refuses_what_is_no_object(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
