@@ -323,10 +323,8 @@ def read_config(folder):
         raise RunError(f"{path} is no JSON; restore it, or train again") from None
     parser = build_parser()
     known = (set(vars(parser.parse_args([]))) - set(NOT_IN_CONFIG)) | set(DEVIATIONS)
-    if isinstance(config, dict):
-        config = dict.fromkeys(SWITCHES, False) | config  # a run from before a switch had it off
-    if not isinstance(config, dict) or set(config) != known:
-        wrong = sorted(set(config) ^ known) if isinstance(config, dict) else sorted(known)
+    config = dict.fromkeys(SWITCHES, False) | (config if isinstance(config, dict) else {})  # off in runs from before
+    if wrong := sorted(set(config) ^ known):
         raise RunError(f"{path} does not hold the flags of train.py: {', '.join(wrong)} is missing or unknown there")
     parser.exit_on_error = False
     for name in DEVIATIONS:

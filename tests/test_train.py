@@ -219,7 +219,8 @@ def test_every_kind_of_layer_learns(tiny_run, tmp_path, flags):
     assert second["train_loss"] < first["train_loss"] and second["valid_loss"] < first["valid_loss"]
     weights = read_weights(tf.train.latest_checkpoint(str(tmp_path)))
     assert any("peephole" in name for name in weights) == ("--peephole" in flags)
-    assert [train.restore(tmp_path).skip, train.restore(tmp_path).polar] == ["--skip" in flags, "--polar" in flags]
+    network = train.restore(tmp_path)
+    assert [network.skip, network.polar] == ["--skip" in flags, "--polar" in flags]
 
 
 def test_a_worse_epoch_leaves_the_best_alone(tiny_run, tmp_path, monkeypatch):
