@@ -195,40 +195,41 @@ def drop_out(h, mask, keep_prob):
     return h if mask is None else tf.where(mask, h / keep_prob, 0.0)
 
 
-def lstm_gates(z, c, p):
+def lstm_gates(z, c, p, g_mask=None, g_keep_prob=1.0):
     """The gates i, f, g, o, the new cell c' and tanh c', [B, H] each, from z [4, B, H], the cell c and peepholes p.
 
     i = sigmoid(z_i + p_i c), f = sigmoid(z_f + p_f c), g = tanh(z_g), c' = f c + i g, o = sigmoid(z_o + p_o c')
-    (Graves, eq. 7 to 10).
+    (Graves, eq. 7 to 10). What goes into the cell drops out by g_mask, bool [B, H], what is in it stays (Semeniuta,
+    Severyn and Barth, "Recurrent Dropout without Memory Loss", arXiv 1603.05118): c' = f c + i drop_out(g).
     """
     i, f, g, o = tf.unstack(tf.cast(z, tf.float32))
     if p is not None:
         i, f = i + p[0] * c, f + p[1] * c
     i, f, g = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g)
-    c = f * c + i * g
+    c = f * c + i * drop_out(g, g_mask, g_keep_prob)
     o = tf.sigmoid(o if p is None else o + p[2] * c)
     return i, f, g, o, c, tf.tanh(c)
 
 
 @compiled
-def lstm_cell(z, c, p=None, mask=None, keep_prob=1.0):
+def lstm_cell(z, c, p=None, mask=None, keep_prob=1.0, g_mask=None, g_keep_prob=1.0):
     """The new LSTMState (o tanh c', c') from z [4, B, H], c [B, H] and peepholes p [3, H] (Graves, eq. 11).
 
-    And its h after dropout by the mask, bool [B, H].
+    And its h after dropout by the mask, bool [B, H]; g_mask: see lstm_gates.
     """
-    *_, o, c, tanh_c = lstm_gates(z, c, p)
+    *_, o, c, tanh_c = lstm_gates(z, c, p, g_mask, g_keep_prob)
     h = o * tanh_c
     return LSTMState(h, c), drop_out(h, mask, keep_prob)
 
 
 @compiled
-def lstm_cell_backward(z, c, p, mask, keep_prob, d_xh, d_above, dc):
+def lstm_cell_backward(z, c, p, mask, keep_prob, d_xh, d_above, dc, g_mask=None, g_keep_prob=1.0):
     """The derivative of lstm_cell: dz [B, 4 H] in the type of z, and dc of the cell before.
 
     The output went into several products, and dh = d_xh + m sum(d_above) with m what drops out: d_xh [B, .. + H] of the
     layer's own next xh, d_above a list of [B, H + ..], of the xh of the layer above and of what the network puts out.
     """
-    i, f, g, o, _, tanh_c = lstm_gates(z, c, p)
+    i, f, g, o, _, tanh_c = lstm_gates(z, c, p, g_mask, g_keep_prob)
     units = c.shape[1]
     d_above = tf.add_n([tf.cast(d[:, :units], tf.float32) for d in d_above])
     dh = tf.cast(d_xh[:, -units:], tf.float32) + drop_out(d_above, mask, keep_prob)
@@ -236,7 +237,8 @@ def lstm_cell_backward(z, c, p, mask, keep_prob, d_xh, d_above, dc):
     dc = dc + dh * o * (1.0 - tanh_c * tanh_c)
     if p is not None:
         dc = dc + do * p[2]
-    di, df, dg = dc * g * i * (1.0 - i), dc * c * f * (1.0 - f), dc * i * (1.0 - g * g)
+    di, df = dc * drop_out(g, g_mask, g_keep_prob) * i * (1.0 - i), dc * c * f * (1.0 - f)
+    dg = drop_out(dc * i, g_mask, g_keep_prob) * (1.0 - g * g)
     dc = dc * f
     if p is not None:
         dc = dc + di * p[0] + df * p[1]
@@ -268,12 +270,13 @@ def rnn_step(x, layer, h):
 # ---------------------------------------------------------------------------- a whole sequence, derivative by hand
 
 
-def lstm_sequence(x, masks, keep_prob, states, layers, product_type=tf.float32, skip=False):
+def lstm_sequence(x, masks, keep_prob, states, layers, product_type=tf.float32, skip=False, g_masks=(),
+                  g_keep_prob=1.0):
     """All lstm layers over a whole sequence as one loop over time, with its derivative written by hand.
 
     x [T, B, D] input; masks: bool [T, B, H] of what is kept of each layer's output, or an empty list; states: a list
     of LSTMState; layers: a list of LSTMWeights; product_type: the type of the factors of products; skip: every layer
-    above the first reads x, too, behind the output of the layer below.
+    above the first reads x, too, behind the output of the layer below; g_masks: like masks, of each layer's gate g.
     Returns the last layer's output [T, B, H] after dropout, or with skip those of all layers side by side, and the
     list of final states, all float32.
 
@@ -289,27 +292,31 @@ def lstm_sequence(x, masks, keep_prob, states, layers, product_type=tf.float32, 
     peephole, read = layers[0].p is not None, range(num_layers) if skip else [num_layers - 1]  # by the network's output
     widths = [inputs] + [units + inputs if skip else units] * (num_layers - 1)  # of what comes in from below
     layers = [tuple(value for value in weights if value is not None) for weights in layers]
-    structure = (x, list(masks), list(states), layers)
+    structure = (x, list(masks), list(g_masks), list(states), layers)
 
     def array(width=units, dtype=tf.float32, gates=()):
         return tf.TensorArray(dtype, num_steps, element_shape=[*gates, x.shape[1], width], clear_after_read=False)
 
     @tf.custom_gradient
     def run(*tensors):
-        x, masks, states, layers = tf.nest.pack_sequence_as(structure, tensors)
+        x, masks, g_masks, states, layers = tf.nest.pack_sequence_as(structure, tensors)
         peepholes = [p[0] if p else None for _, _, *p in layers]
         layers = [tf.cast(tf.concat([w, b[None]], axis=0), product_type) for w, b, *_ in layers]
         by_gate = [tf.transpose(tf.reshape(wb, [-1, 4, units]), [1, 0, 2]) for wb in layers]
         one = tf.ones([tf.shape(x)[1], 1])
-        kept = [array(dtype=tf.bool).unstack(mask) for mask in masks]
+        kept, g_kept = ([array(dtype=tf.bool).unstack(mask) for mask in some] for some in (masks, g_masks))
         xs = array(inputs).unstack(x)
+
+        def drops(k, t):
+            return [kept[k].read(t) if kept else None, keep_prob], [g_kept[k].read(t) if g_kept else None, g_keep_prob]
 
         def step(t, states, out, saved):
             states, saved, outputs, below = list(states), list(saved), [], [xs.read(t)]
             for k in range(num_layers):
                 c, xh = states[k].c, tf.cast(tf.concat([*below, states[k].h, one], axis=1), product_type)
                 z = tf.matmul(xh[None], by_gate[k])  # [4, B, H]: a gate each, to take one of them copies nothing
-                states[k], output = lstm_cell(z, c, peepholes[k], kept[k].read(t) if kept else None, keep_prob)
+                drop, drop_g = drops(k, t)
+                states[k], output = lstm_cell(z, c, peepholes[k], *drop, *drop_g)
                 saved[k] = [a.write(t, value) for a, value in zip(saved[k], (xh, z, c), strict=True)]
                 outputs.append(output)
                 below = [output, below[-1]] if skip else [output]
@@ -330,8 +337,8 @@ def lstm_sequence(x, masks, keep_prob, states, layers, product_type=tf.float32, 
                 d_xhs, dcs, dzs, d_above = list(d_xhs), list(dcs), list(dzs), []
                 for k in reversed(range(num_layers)):
                     d_above += [d_outs[k].read(t)] if k in d_outs else []
-                    mask, (z, c) = kept[k].read(t) if kept else None, (a.read(t) for a in saved[k][1:])
-                    dz, dcs[k] = lstm_cell_backward(z, c, peepholes[k], mask, keep_prob, d_xhs[k], d_above, dcs[k])
+                    (drop, drop_g), (z, c) = drops(k, t), (a.read(t) for a in saved[k][1:])
+                    dz, dcs[k] = lstm_cell_backward(z, c, peepholes[k], *drop, d_xhs[k], d_above, dcs[k], *drop_g)
                     dzs[k] = dzs[k].write(t, dz)
                     d_xhs[k] = tf.matmul(dz, w_turned[k])
                     d_above = [d_xhs[k]]
@@ -352,9 +359,10 @@ def lstm_sequence(x, masks, keep_prob, states, layers, product_type=tf.float32, 
             # x is the first layer's whole input, and with skip the end of that of the others.
             d_x = tf.add_n([matmul(dz, tf.transpose(wb[width - inputs:width])) for dz, wb, width
                             in zip(dzs, layers if skip else layers[:1], widths, strict=False)])
-            d_hs = [tf.cast(d_xh[:, -units:], tf.float32) for d_xh in d_xhs]
-            d_states = [LSTMState(dh, dc) for dh, dc in zip(d_hs, dcs, strict=True)]
-            return [tf.reshape(d_x, tf.shape(x)), *([None] * len(masks)), *tf.nest.flatten((d_states, d_layers))]
+            d_states = [LSTMState(tf.cast(d_xh[:, -units:], tf.float32), dc)
+                        for d_xh, dc in zip(d_xhs, dcs, strict=True)]
+            no_d_masks = [None for _ in [*masks, *g_masks]]
+            return [tf.reshape(d_x, tf.shape(x)), *no_d_masks, *tf.nest.flatten((d_states, d_layers))]
 
         return (out.stack(), *tf.nest.flatten(finals)), backward
 
@@ -438,10 +446,11 @@ class Model(tf.Module):
     """The network: `num_layers` recurrent layers of `rnn_size` units, dropout on each one's output, 1 + 6 M outputs.
 
     args: the flags of train.py (or config.json) as attributes: model, rnn_size, num_layers, num_mixture, keep_prob,
-    data_scale, and, where given, peephole, skip, polar, seed, precision. infer: never drop out. skip: the points go
-    into every layer and every layer into the output (Graves, figure 1). polar: what goes in is polar_inputs of the
-    points. Weights lie in Keras layers (`layers`, `output`), peepholes [3, H] (of i, f, o) in `peepholes`. Raises
-    ValueError for an unknown kind of layer.
+    data_scale, and, where given, recurrent_keep_prob, peephole, skip, polar, seed, precision. infer: never drop out.
+    recurrent_keep_prob: of the gate g in lstm layers; see lstm_gates. skip: the points go into every layer and every
+    layer into the output (Graves, figure 1). polar: what goes in is polar_inputs of the points. Weights lie in Keras
+    layers (`layers`, `output`), peepholes [3, H] (of i, f, o) in `peepholes`. Raises ValueError for an unknown kind of
+    layer.
     """
 
     def __init__(self, args, infer=False):
@@ -450,6 +459,7 @@ class Model(tf.Module):
             raise ValueError(f"model is {args.model!r}; allowed are {', '.join(LAYERS)}")
         self.kind, self.units, self.num_mixture = args.model, args.rnn_size, args.num_mixture
         self.data_scale, self.keep_prob = args.data_scale, 1.0 if infer else args.keep_prob
+        self.recurrent_keep_prob = 1.0 if infer else getattr(args, "recurrent_keep_prob", 1.0)
         seed = getattr(args, "seed", None)
         seeds = iter(np.random.SeedSequence(seed).generate_state(2 * args.num_layers + 2).tolist())
         self.skip, self.polar = getattr(args, "skip", False), getattr(args, "polar", False)
@@ -501,14 +511,14 @@ class Model(tf.Module):
             for cell, p in zip(cells, peepholes, strict=True)
         ]
 
-    def dropout_masks(self, num_steps, batch_size):
-        """One mask [T, B, H] per layer, true with probability keep_prob; none if nothing drops.
+    def dropout_masks(self, num_steps, batch_size, keep_prob):
+        """One mask, bool [T, B, H], per layer, true with probability keep_prob; none if nothing drops.
 
         16 random bits decide on each number, half of what a uniform float takes; keep_prob is met to 8e-6.
         """
-        if self.keep_prob >= 1.0:
+        if keep_prob >= 1.0:
             return []
-        kept = tf.constant(min(max(round(self.keep_prob * 2**16), 1), 2**16 - 1), tf.uint16)
+        kept = tf.constant(min(max(round(keep_prob * 2**16), 1), 2**16 - 1), tf.uint16)
         shape, masks = [num_steps, batch_size, self.units], []
         size = num_steps * batch_size * self.units
         for _ in self.layers:
@@ -547,20 +557,22 @@ class Model(tf.Module):
         """Outputs z_hat [B, T, 1 + 6 M] and final states for the points x [B, T, 3], from `states` or from zero.
 
         training: drop out, and use the loop whose derivative is written by hand (lstm on a CPU; `precision` bfloat16
-        holds for its products alone). On a GPU the Keras layers run, since they pick cuDNN; peepholes run anywhere.
+        holds for its products alone). On a GPU the Keras layers run, since they pick cuDNN; but they have neither
+        peepholes nor dropout of g, with which the loop runs anywhere.
         """
         x = polar_inputs(x) if self.polar else x
         states = self.initial_state(tf.shape(x)[0]) if states is None else states
-        masks = self.dropout_masks(tf.shape(x)[1], tf.shape(x)[0]) if training else []
-        if self.peepholes or (self.kind == "lstm" and training and not self.on_gpu):
+        masks, g_masks = (self.dropout_masks(tf.shape(x)[1], tf.shape(x)[0], keep_prob) if training else []
+                          for keep_prob in (self.keep_prob, self.recurrent_keep_prob))
+        if self.peepholes or g_masks or (self.kind == "lstm" and training and not self.on_gpu):
             product_type, pieces = (self.product_type, PIECES) if training else (tf.float32, 1)
             pieces = min(pieces, x.shape[1] or pieces)
             weights, x, z_hats = self.lstm_weights(), tf.transpose(x, [1, 0, 2]), []
             edges = [tf.shape(x)[0] * k // pieces for k in range(pieces + 1)]
             for start, end in itertools.pairwise(edges):
-                part = [mask[start:end] for mask in masks]
+                part, g_part = ([mask[start:end] for mask in some] for some in (masks, g_masks))
                 h, states = lstm_sequence(x[start:end], part, self.keep_prob, states, weights, product_type,
-                                          self.skip)
+                                          self.skip, g_part, self.recurrent_keep_prob)
                 z_hats.append(self.output(h))
             return tf.transpose(tf.concat(z_hats, axis=0), [1, 0, 2]), states
         below, before, states, outputs = x, states, [], []

@@ -43,6 +43,7 @@ SAMPLE_LENGTH = 800  # points of a sample that is compared with real lines
 # Flags that say nothing about the run itself.
 NOT_IN_CONFIG = ("model_dir", "resume", "overwrite", "strategy", "eval_only", "split", "json", "eval_samples", "bias")
 SWITCHES = ("peephole", "skip", "polar")  # flags without a value
+LATER = {**dict.fromkeys(SWITCHES, False), "recurrent_keep_prob": 1.0}  # what flags were in runs that lack them
 DEVIATIONS = ("sigma_x", "sigma_y")  # kept beside the flags in config.json: those of the moves trained on, pen units
 WITH_EVAL_ONLY = ("eval_only", "model_dir", "data_dir", "split", "json", "eval_samples", "bias", "seed")
 MAY_CHANGE = ("num_epochs", "save_every", "learning_rate", "data_dir")  # flags that may be given with --resume
@@ -130,6 +131,8 @@ def build_parser():
                          help="let what sees the points see each move's direction and the logarithm of its length, too")
     network.add_argument("--keep_prob", default=0.8, type=number(float, 0.001, 1),
                          help="probability of keeping a layer's output in training (1: no dropout)")
+    network.add_argument("--recurrent_keep_prob", default=1.0, type=number(float, 0.001, 1),
+                         help="probability of keeping what goes into an lstm layer's memory cell in training")
 
     data = parser.add_argument_group("data")
     data.add_argument("--data_dir", default="data", type=file_name,
@@ -311,7 +314,7 @@ def read_config(folder):
     """The flags that the run in `folder` was started with, from its config.json, checked as on the command line.
 
     Beside them sigma_x and sigma_y, the deviations of the moves that it trained on, in pen units. Raises RunError if
-    the file is missing, is no JSON object, or lacks, adds or garbles a flag; one without a value may be missing.
+    the file is missing, is no JSON object, or lacks, adds or garbles a flag; those in LATER may be missing.
     """
     path = Path(folder) / "config.json"
     try:
@@ -323,7 +326,7 @@ def read_config(folder):
         raise RunError(f"{path} is no JSON; restore it, or train again") from None
     parser = build_parser()
     known = (set(vars(parser.parse_args([]))) - set(NOT_IN_CONFIG)) | set(DEVIATIONS)
-    config = dict.fromkeys(SWITCHES, False) | (config if isinstance(config, dict) else {})  # off in runs from before
+    config = LATER | (config if isinstance(config, dict) else {})
     if wrong := sorted(set(config) ^ known):
         raise RunError(f"{path} does not hold the flags of train.py: {', '.join(wrong)} is missing or unknown there")
     parser.exit_on_error = False
@@ -999,8 +1002,9 @@ def main(argv=None):
             parser.error(f"argument --{name}: does not go with --eval_only")
     if args.overwrite and args.resume:
         parser.error("argument --overwrite: does not go with --resume")
-    if args.peephole and args.model != "lstm":
-        parser.error(f"argument --peephole: does not go with --model {args.model}, which has no memory cell")
+    of_cells = [name for name in ("peephole", "recurrent_keep_prob") if getattr(args, name) != LATER[name]]
+    if of_cells and args.model != "lstm":
+        parser.error(f"argument --{of_cells[0]}: does not go with --model {args.model}, which has no memory cell")
     tf.get_logger().setLevel("ERROR")  # its warnings of a damaged checkpoint say again what we say in a sentence
     try:
         if args.eval_only:

@@ -101,9 +101,9 @@ def test_train_step_equals_three_reference_steps(reference):
 
 
 @pytest.mark.parametrize(
-    ("layers", "peephole", "dropout", "skip"),
-    [(1, False, False, False), (2, True, True, False), (3, False, True, False), (3, True, False, False),
-     (1, False, True, True), (3, True, True, True)],
+    ("layers", "peephole", "dropout", "skip"),  # dropout: of outputs (h), of the gate g
+    [(1, False, "", False), (2, True, "hg", False), (3, False, "h", False), (3, True, "", False),
+     (2, False, "g", False), (1, False, "h", True), (3, True, "hg", True)],
 )
 def test_lstm_sequence_derivative_equals_automatic_one(layers, peephole, dropout, skip):
     batch, steps, units = 3, 7, 5
@@ -116,10 +116,10 @@ def test_lstm_sequence_derivative_equals_automatic_one(layers, peephole, dropout
     for variable in model.peepholes:
         variable.assign(draw(3, units))
     x, states = draw(steps, batch, 3), [LSTMState(draw(batch, units), draw(batch, units)) for _ in range(layers)]
-    masks, keep_prob = [draw(steps, batch, units) > 0 for _ in range(layers) if dropout], 0.7
+    masks, g_masks = ([draw(steps, batch, units) > 0 for _ in range(layers) if what in dropout] for what in "hg")
     d_out, d_final = draw(steps, batch, units * (layers if skip else 1)), draw(batch, units)
 
-    def automatic(x, masks, keep_prob, states, weights, _, skip):  # the same equations, differentiated by TensorFlow
+    def automatic(x, states, weights):  # the same equations, differentiated by TensorFlow
         outputs = []
         for t in range(steps):
             below, states, read = x[t], list(states), []
@@ -127,19 +127,23 @@ def test_lstm_sequence_derivative_equals_automatic_one(layers, peephole, dropout
                 if skip and k:
                     below = tf.concat([below, x[t]], axis=1)
                 z = tf.concat([below, states[k].h], axis=1) @ weights[k].w + weights[k].b
-                *_, o, c, tanh_c = lstm_gates(tf.split(z, 4, axis=1), states[k].c, weights[k].p)
+                drop_g = [g_masks[k][t], 0.6] if g_masks else []
+                *_, o, c, tanh_c = lstm_gates(tf.split(z, 4, axis=1), states[k].c, weights[k].p, *drop_g)
                 states[k] = LSTMState(o * tanh_c, c)
-                below = states[k].h * tf.cast(masks[k][t], tf.float32) / keep_prob if dropout else states[k].h
+                below = states[k].h * tf.cast(masks[k][t], tf.float32) / 0.7 if masks else states[k].h
                 read.append(below)
             outputs.append(tf.concat(read if skip else read[-1:], axis=1))
         return tf.stack(outputs), states
 
     results = []
-    for run in (automatic, lstm_sequence):
+    def by_hand(x, states, weights):
+        return lstm_sequence(x, masks, 0.7, states, weights, tf.float32, skip, g_masks, 0.6)
+
+    for run in (automatic, by_hand):
         inputs = [x, *tf.nest.flatten(states), *model.trainable_variables[: 3 * layers], *model.peepholes]
         with tf.GradientTape() as tape:
             tape.watch(inputs)
-            outputs, finals = run(x, masks, keep_prob, states, model.lstm_weights(), tf.float32, skip)
+            outputs, finals = run(x, states, model.lstm_weights())
             total = tf.reduce_sum(outputs * d_out) + sum(tf.reduce_sum(d_final * v) for v in tf.nest.flatten(finals))
         results.append([outputs, *tf.nest.flatten(finals), *tape.gradient(total, inputs)])
     for theirs, ours in zip(*results, strict=True):
@@ -152,8 +156,8 @@ def test_lstm_sequence_derivative_equals_automatic_one(layers, peephole, dropout
 def test_lstm_sequence_equals_keras_layers(layers, units, batch, steps, flags):
     model = Model(make_args(rnn_size=units, num_layers=layers, keep_prob=0.7, **dict.fromkeys(flags, True)))
     x, y = make_points(batch, steps), make_points(batch, steps, seed=1)
-    masks = model.dropout_masks(steps, batch)
-    model.dropout_masks = lambda *_: masks
+    masks = model.dropout_masks(steps, batch, 0.7)
+    model.dropout_masks = lambda _, __, keep_prob: masks if keep_prob < 1 else []
     results = []
     for model.on_gpu in (False, True):  # on a GPU the Keras layers run; here they run on the CPU
         with tf.GradientTape() as tape:
@@ -179,12 +183,13 @@ def test_dropout_reaches_all_layers_of_the_other_kinds(kind):
     plain = model(x)[0]
     masks = [tf.ones([12, 2, 8], tf.bool), tf.ones([12, 2, 8], tf.bool)]
     model.keep_prob = 1.0
-    model.dropout_masks = lambda *_: masks
+    given = [masks, []] * 3  # for outputs and for the gate g, which these kinds do not have
+    model.dropout_masks = lambda *_: given.pop(0)
     assert np.allclose(model(x, training=True)[0], plain)
     for k in range(2):
         changed = [*masks]
         changed[k] = tf.zeros([12, 2, 8], tf.bool)
-        model.dropout_masks = lambda *_, changed=changed: changed
+        given[0] = changed
         assert not np.allclose(model(x, training=True)[0], plain)
 
 
@@ -308,7 +313,7 @@ def test_stepping_with_carried_state_equals_whole_sequence(network):
 
 def test_dropout_falls_on_every_layers_output_and_never_on_the_input():
     model = Model(make_args(keep_prob=0.8))
-    masks = model.dropout_masks(200, 50)
+    masks = model.dropout_masks(200, 50, 0.8)
     assert len(masks) == 2
     for mask in masks:
         assert mask.shape == (200, 50, 8) and mask.dtype == tf.bool
@@ -316,13 +321,41 @@ def test_dropout_falls_on_every_layers_output_and_never_on_the_input():
     assert drop_out(tf.constant([4.0, 4.0]), tf.constant([True, False]), 0.8).numpy().tolist() == [5.0, 0.0]
     x = make_points()
     nothing = [tf.ones([12, 2, 8], tf.bool), tf.zeros([12, 2, 8], tf.bool)]
-    model.dropout_masks = lambda *_: nothing
+    model.dropout_masks = lambda _, __, keep_prob: nothing if keep_prob < 1 else []
     assert np.allclose(model(x, training=True)[0], model.output.bias.value)
-    model.dropout_masks = lambda *_: nothing[::-1]
+    nothing.reverse()
     silent = model(x, training=True)[0]
     assert np.allclose(silent[0], silent[1])  # the lower layer's output is dropped whole, so the input is not seen
     assert not np.allclose(model(x)[0], model(x, training=True)[0])
-    assert Model(make_args(keep_prob=0.8), infer=True).dropout_masks(3, 2) == []
+    infer = Model(make_args(keep_prob=0.8, recurrent_keep_prob=0.7), infer=True)
+    assert infer.dropout_masks(3, 2, infer.keep_prob) == infer.dropout_masks(3, 2, infer.recurrent_keep_prob) == []
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_recurrent_dropout_falls_on_what_goes_into_the_memory_cell(on_gpu):
+    model = Model(make_args(recurrent_keep_prob=0.6))
+    model.on_gpu = on_gpu
+    one, start = [tf.ones([1, 8], tf.bool)], LSTMState(tf.random.normal([1, 8]), tf.random.normal([1, 8]))
+    x = make_points(1, 1)
+
+    def cells(*masks):  # after one point: outputs are kept; of the gates g what the masks say
+        given = [[], [mask[None] for mask in masks]]
+        model.dropout_masks = lambda *_: given.pop(0)
+        return [state.c[0] for state in model(x, [start, start], training=True)[1]]
+
+    _, f, _, _, unchanged, _ = (value[0] for value in first_layer_gates(model, x, start))
+    zero = tf.zeros([1, 8], tf.bool)
+    np.testing.assert_allclose(cells(zero, *one)[0], f * start.c[0], rtol=1e-5)  # what was in the cell stays
+    kept = f * start.c[0] + (unchanged - f * start.c[0]) / 0.6
+    np.testing.assert_allclose(cells(*one, zero)[0], kept, rtol=1e-5, atol=1e-6)
+    mean = np.mean(Model(make_args(recurrent_keep_prob=0.6)).dropout_masks(200, 50, 0.6)[1])
+    assert mean == pytest.approx(0.6, abs=0.005)
+
+
+def first_layer_gates(model, x, state):
+    weights = model.lstm_weights()[0]
+    z = tf.concat([x[:, 0], state.h], axis=1) @ weights.w + weights.b
+    return lstm_gates(tf.stack(tf.split(z, 4, axis=1)), state.c, None)
 
 
 def test_seed_decides_weights_and_dropout():
@@ -330,9 +363,9 @@ def test_seed_decides_weights_and_dropout():
     for a, b in zip(first.trainable_variables, same.trainable_variables, strict=True):
         assert np.array_equal(a, b)
     assert not np.array_equal(first.trainable_variables[0], other.trainable_variables[0])
-    mask = first.dropout_masks(5, 4)
-    assert np.array_equal(mask, same.dropout_masks(5, 4))
-    assert not np.array_equal(mask, first.dropout_masks(5, 4))
+    mask = first.dropout_masks(5, 4, 0.5)
+    assert np.array_equal(mask, same.dropout_masks(5, 4, 0.5))
+    assert not np.array_equal(mask, first.dropout_masks(5, 4, 0.5))
 
 
 @pytest.mark.parametrize("changes", [{}, {"model": "gru"}, {"model": "rnn", "num_layers": 1}, {"peephole": True},

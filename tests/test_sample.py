@@ -208,7 +208,7 @@ def test_restored_network_does_not_drop_out(tiny_run):
     assert read_config(tiny_run.folder).keep_prob == 0.8
     model = sample.restore(tiny_run.folder)
     np.testing.assert_allclose(model(POINTS, training=True)[0], model(POINTS)[0], rtol=0.05, atol=0.05)  # bfloat16
-    assert model.dropout_masks(5, 2) == []
+    assert model.keep_prob == model.recurrent_keep_prob == 1
 
 
 def test_find_run_takes_the_named_folder_or_the_weights_we_ship(tiny_run, here):

@@ -47,7 +47,7 @@ with strategy.scope():
     model = train.Model(args)
 checkpoint = tf.train.Checkpoint(model=model)
 def masks():
-    shares = strategy.run(lambda: model.dropout_masks(5, 4)[0])
+    shares = strategy.run(lambda: model.dropout_masks(5, 4, 0.5)[0])
     return [mask.numpy().tolist() for mask in strategy.experimental_local_results(shares)]
 before, path = masks(), checkpoint.write(args.model_dir + "/between")
 after = masks()

@@ -212,7 +212,8 @@ def test_weight_decay_shrinks_the_matrices_between_layers_alone(optimizer):
 
 
 @pytest.mark.parametrize("flags", [["--model=rnn"], ["--model=gru"], ["--model=lstm", "--peephole"],
-                                   ["--num_layers=2", "--skip", "--polar", "--optimizer=muon", "--decay=linear"]])
+                                   ["--num_layers=2", "--skip", "--polar", "--optimizer=muon", "--decay=linear",
+                                    "--recurrent_keep_prob=0.9"]])
 def test_every_kind_of_layer_learns(tiny_run, tmp_path, flags):
     assert main(tiny_run, tmp_path, *flags, num_layers=1) == 0
     first, second = read_losses(tmp_path)
@@ -221,6 +222,7 @@ def test_every_kind_of_layer_learns(tiny_run, tmp_path, flags):
     assert any("peephole" in name for name in weights) == ("--peephole" in flags)
     network = train.restore(tmp_path)
     assert [network.skip, network.polar] == ["--skip" in flags, "--polar" in flags]
+    assert train.read_config(tmp_path).recurrent_keep_prob == (0.9 if "--recurrent_keep_prob=0.9" in flags else 1)
 
 
 def test_a_worse_epoch_leaves_the_best_alone(tiny_run, tmp_path, monkeypatch):
@@ -369,6 +371,7 @@ WHOLE_1 = "is not a whole number of at least 1"
         ("save_every", ["0", "1073741825"], f"{WHOLE_1} and at most 1073741824"),
         ("seed", ["-1", "2147483648"], "is not a whole number of at least 0 and at most 2147483647"),
         ("keep_prob", ["0", "-0.5", "1e-300", "1.01", "nan", "inf"], "is not a number of at least 0.001 and at most 1"),
+        ("recurrent_keep_prob", ["0", "1.01", "nan"], "is not a number of at least 0.001 and at most 1"),
         ("decay_rate", ["0", "1.01", "nan"], "is not a number above 0 and at most 1"),
         ("learning_rate", ["0", "-1", "1001", "nan", "inf"], "is not a number above 0 and at most 1000.0"),
         ("data_scale", ["0", "1e-300", "1e7"], "is not a number of at least 0.001 and at most 1000000.0"),
@@ -401,6 +404,8 @@ def test_an_unknown_flag_is_refused(capsys):
     [
         (["--eval_only", "--rnn_size=8"], "argument --rnn_size: does not go with --eval_only"),
         (["--eval_only", "--peephole"], "argument --peephole: does not go with --eval_only"),
+        (["--model=rnn", "--recurrent_keep_prob=0.9"],
+         "argument --recurrent_keep_prob: does not go with --model rnn, which has no memory cell"),
         (["--model=gru", "--peephole"], "argument --peephole: does not go with --model gru, which has no memory cell"),
         (["--model_dir="], "argument --model_dir: '' is no name of a file or folder"),
         (["--data_dir="], "argument --data_dir: '' is no name of a file or folder"),
@@ -542,13 +547,13 @@ def test_read_config_refuses_what_is_no_json(tmp_path, text):
         train.read_config(tmp_path)
 
 
-def test_a_run_from_before_a_switch_is_read_with_it_off(tiny_run, tmp_path):
+def test_a_run_from_before_a_flag_is_read_as_if_with_its_default(tiny_run, tmp_path):
     folder = shutil.copytree(tiny_run.folder, tmp_path / "run")
     config = json.loads((folder / "config.json").read_text())
-    del config["skip"], config["polar"]
+    del config["skip"], config["polar"], config["recurrent_keep_prob"]
     (folder / "config.json").write_text(json.dumps(config))
     found = train.read_config(folder)
-    assert found.skip is False and found.polar is False
+    assert found.skip is False and found.polar is False and found.recurrent_keep_prob == 1
     assert train.restore(folder).units == config["rnn_size"]
 
 
