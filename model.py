@@ -44,6 +44,8 @@ LOGIT_MAX = 1e4  # of Z_0 and pi_hat
 DISTANCE_MAX = 1e9  # from a component's mean to a point, per axis; the squared deviations stay within float32
 PIECES = 2  # of a sequence in training, one after the other: what the derivative needs is held for one at a time
 PART_ROWS = 12  # fewest windows of a minibatch that are worth a core of their own
+TAUGHT_SHARE = 0.75  # of the loss, where networks teach: that of points drawn from their densities
+TAUGHT_DRAWS = 2  # points drawn from a teacher's density for each one of the data
 SCORE_BATCH = 64  # lines whose losses are computed at once
 LONG = 300  # points: some published figures are those of lines at least as long
 CHUNK = 100  # points drawn by one call of the compiled sampling loop
@@ -583,11 +585,18 @@ class Model(tf.Module):
             below = self.join(outputs[-1], x)
         return self.output(self.read(outputs)), states
 
-    def loss(self, x, y, training=False):
-        """The mean nats per point (scaled units) of y [B, T, 3], each row one point ahead of x [B, T, 3]."""
+    def loss(self, x, y, training=False, taught=()):
+        """The mean nats per point (scaled units) of y [B, T, 3], each row one point ahead of x [B, T, 3].
+
+        taught: what draw_taught returns for x; if any, their mean makes TAUGHT_SHARE of the loss, and y the rest.
+        """
+        shares = [1.0 - TAUGHT_SHARE] + [TAUGHT_SHARE / len(taught)] * len(taught) if taught else [1.0]
         # Compiled in training, where all minibatches have one shape; each further shape would cost a compilation.
         nll = compiled_nll if training else negative_log_likelihood
-        sums = [tf.reduce_sum(nll(self(part_x, training=training)[0], part_y)) for part_x, part_y in parts(x, y)]
+        sums = []
+        for part_x, *targets in parts(x, y, *taught):
+            z_hat, _ = self(part_x, training=training)
+            sums += [share * tf.reduce_sum(nll(z_hat, target)) for share, target in zip(shares, targets, strict=True)]
         return tf.add_n(sums) / tf.cast(tf.size(y[..., 0]), tf.float32)
 
     # ------------------------------------------------------------------------------------------------------ drawing
@@ -662,6 +671,29 @@ class Model(tf.Module):
         """
         strokes, params = self.sample_batch(sess, num, 1, bias, style)
         return [strokes[0], Mixture(*(value[0] for value in params))]
+
+
+# --------------------------------------------------------------------------------------- learning from other networks
+
+
+def draw_taught(teachers, x, generator):
+    """What teachers, a list of Models that do not drop out, say of the points after x [B, T, 3] in scaled units.
+
+    A list of TAUGHT_DRAWS tensors [B, T, 3] of points drawn from their densities with a tf.random.Generator. Each
+    teacher has its share of the rows of x, B being at least their number: as rows are random, all is drawn from the
+    mean of their densities, that of the ensemble (Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural
+    Network", arXiv 1503.02531).
+    """
+    edges = [x.shape[0] * k // len(teachers) for k in range(len(teachers) + 1)]
+    draw, drawn = compiled(sample_point), []
+    for teacher, (start, end) in zip(teachers, itertools.pairwise(edges), strict=True):
+        z_hat, _ = teacher(x[start:end], training=True)  # by the faster loop
+        z_hat = tf.repeat(tf.reshape(z_hat, [1, -1, z_hat.shape[-1]]), TAUGHT_DRAWS, axis=0)
+        size = [TAUGHT_DRAWS * (end - start) * x.shape[1], 2]
+        noise = tf.concat([generator.uniform(size), generator.normal(size)], axis=1)
+        points = draw(tf.reshape(z_hat, [-1, z_hat.shape[-1]]), noise)
+        drawn.append(tf.reshape(points, [TAUGHT_DRAWS, end - start, x.shape[1], 3]))
+    return tf.unstack(tf.concat(drawn, axis=1))
 
 
 # ------------------------------------------------------------------------------------------------------- evaluation

@@ -22,7 +22,19 @@ import zlib
 from pathlib import Path
 
 # Before tensorflow, whose start-up notes it keeps quiet.
-from model import LAYERS, LONG, SCORE_BATCH, Model, evaluate, make_score, set_threads, shapes, training_bytes
+from model import (
+    LAYERS,
+    LONG,
+    SCORE_BATCH,
+    TAUGHT_SHARE,
+    Model,
+    draw_taught,
+    evaluate,
+    make_score,
+    set_threads,
+    shapes,
+    training_bytes,
+)
 from utils import DataError, DataLoader, compare_lines, sync, whole_file
 
 import keras
@@ -43,7 +55,10 @@ SAMPLE_LENGTH = 800  # points of a sample that is compared with real lines
 # Flags that say nothing about the run itself.
 NOT_IN_CONFIG = ("model_dir", "resume", "overwrite", "strategy", "eval_only", "split", "json", "eval_samples", "bias")
 SWITCHES = ("peephole", "skip", "polar")  # flags without a value
-LATER = {**dict.fromkeys(SWITCHES, False), "recurrent_keep_prob": 1.0}  # what flags were in runs that lack them
+# What flags were in runs that lack them.
+LATER = {**dict.fromkeys(SWITCHES, False), "recurrent_keep_prob": 1.0, "init": "", "teachers": ""}
+# Flags that decide what weights there are, and what for.
+NETWORK = ("model", "rnn_size", "num_layers", "num_mixture", "peephole", "skip", "polar", "data_scale")
 DEVIATIONS = ("sigma_x", "sigma_y")  # kept beside the flags in config.json: those of the moves trained on, pen units
 WITH_EVAL_ONLY = ("eval_only", "model_dir", "data_dir", "split", "json", "eval_samples", "bias", "seed")
 MAY_CHANGE = ("num_epochs", "save_every", "learning_rate", "data_dir")  # flags that may be given with --resume
@@ -101,6 +116,13 @@ def run_folder(text):
         raise argparse.ArgumentTypeError(f"{text!r} holds one of *?[]\\ or no text, under which TensorFlow finds no "
                                          "file; name another folder")
     return file_name(text)
+
+
+def run_folders(text):
+    """An argparse type: names of runs' folders, a comma between them, or nothing."""
+    for name in text.split(",") if text else []:
+        run_folder(name)
+    return text
 
 
 def one_line(text):
@@ -166,6 +188,13 @@ def build_parser():
                       help="type of the factors in the lstm loop's products on a CPU; auto: bfloat16 where the CPU "
                            "has units for it")
     work.add_argument("--seed", default=0, type=number(int, 0, 2**31 - 1), help="of weights, minibatches and dropout")
+
+    others = parser.add_argument_group("other runs")
+    others.add_argument("--init", default="", metavar="FOLDER", type=run_folders,
+                        help="start from the weights of the run there, whose network has the same size")
+    others.add_argument("--teachers", default="", metavar="FOLDER,...", type=run_folders,
+                        help=f"learn what the networks of the runs there say of the data, too: points drawn from their "
+                             f"densities make {TAUGHT_SHARE:g} of the loss")
 
     run = parser.add_argument_group("run")
     run.add_argument("--model_dir", default="save", type=run_folder,
@@ -321,7 +350,7 @@ def read_config(folder):
         with open(path, encoding="utf-8") as file:
             config = json.loads(file.read(1 << 20))
     except OSError as error:
-        raise RunError(f"{path} cannot be read ({error.strerror}); --model_dir names no run of train.py") from None
+        raise RunError(f"{path} cannot be read ({error.strerror}); name the folder of a run of train.py") from None
     except (ValueError, RecursionError):
         raise RunError(f"{path} is no JSON; restore it, or train again") from None
     parser = build_parser()
@@ -453,6 +482,38 @@ def restore(folder):
     return model
 
 
+def load_other(args, flag, folder, alike):
+    """The network of the run in `folder`, which a flag names; its flags `alike` have to be those of args.
+
+    Raises RunError if they are not, or it cannot be loaded.
+    """
+    try:
+        config = read_config(folder)
+        for name in alike:
+            if getattr(config, name) != getattr(args, name):
+                raise RunError(f"its --{name} is {getattr(config, name)} and that of this run {getattr(args, name)}; "
+                               "give the same, or name another run")
+        return restore(Path(folder))
+    except RunError as error:
+        raise RunError(f"--{flag} {folder}: {error}") from None
+
+
+def load_others(args, rows):
+    """The network that --init names, or None, and the list of those that --teachers name.
+
+    rows: of a minibatch, for one replica. Raises RunError as load_other does, or if there are more teachers than rows.
+    """
+    folders = args.teachers.split(",") if args.teachers else []
+    if len(folders) > rows:
+        raise RunError(f"--teachers are {len(folders)}, and each needs a row of a minibatch, where there are {rows}; "
+                       "name fewer, or give a larger --batch_size")
+    for folder in folders:
+        if Path(folder).resolve() == Path(args.model_dir).resolve():
+            raise RunError(f"--teachers {folder} is this run's own --model_dir; name other runs")
+    start = load_other(args, "init", args.init, NETWORK) if args.init and not args.resume else None
+    return start, [load_other(args, "teachers", folder, ["data_scale"]) for folder in folders]
+
+
 def global_norm(gradients):
     """The Euclidean norm of all gradients together; scaled first, so that 3e19 squared does not overflow float32."""
     largest = tf.reduce_max([tf.reduce_max(tf.abs(g)) for g in gradients])
@@ -494,9 +555,10 @@ def rate_at(args, step, num_batches):
     return args.learning_rate * fall * min(1.0, (step + 1) / max(1, args.warmup))
 
 
-def make_train_step(model, optimizer, grad_clip):
+def make_train_step(model, optimizer, grad_clip, teachers=()):
     """A compiled function (x, y, stop) -> (loss, gradient norm, stop) that takes one clipped step.
 
+    teachers: other Models, from whose densities it learns, too.
     Where the loss or the norm is not finite, weights and moments stay as they were. Under a strategy, x and y hold an
     equal share of the minibatch for each replica; what it returns is that of the whole, and stop the sum over replicas.
     """
@@ -506,8 +568,9 @@ def make_train_step(model, optimizer, grad_clip):
     optimizer._all_reduce_sum_gradients = lambda pairs: pairs  # they are summed before, to be clipped
 
     def summed(x, y, stop):
+        taught = draw_taught(teachers, x, model.generator) if teachers else ()
         with tf.GradientTape() as tape:
-            loss = model.loss(x, y, training=True) / replicas
+            loss = model.loss(x, y, training=True, taught=taught) / replicas
         values = [loss, tf.identity(stop), *tape.gradient(loss, variables)]
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
 
@@ -855,12 +918,16 @@ def train(args):
 
 def run(args, data, workers, strategy):
     """Train on the data; model_dir is the chief's own."""
+    with strategy.scope():  # before an old run is deleted, which may be one of them
+        start, teachers = load_others(args, args.batch_size // strategy.num_replicas_in_sync)
     if workers.chief and not args.resume:
         prepare_folder(args, data.deviations)
     with workers.awaited(), strategy.scope():
         model = Model(args)
+        for ours, theirs in zip(model.trainable_variables, start.trainable_variables, strict=True) if start else []:
+            ours.assign(theirs)
         optimizer = make_optimizer(args, model)
-        train_step = make_train_step(model, optimizer, args.grad_clip)
+        train_step = make_train_step(model, optimizer, args.grad_clip, teachers)
     validate = make_validate(model, data.valid_data)
     record = Record(args, model, optimizer, data, workers.chief)
     workers.agree(strategy, record.progress.step, record.progress.size_of_data())

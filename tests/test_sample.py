@@ -262,7 +262,7 @@ def spoil_weights(run, value):
 DAMAGES = {
     "no config.json": (
         lambda run: (run / "config.json").unlink(),
-        r"\S+/config\.json cannot be read \(No such file or directory\); --model_dir names no run of train\.py",
+        r"\S+/config\.json cannot be read \(No such file or directory\); name the folder of a run of train\.py",
     ),
     "config.json is no JSON": (
         lambda run: (run / "config.json").write_text("{"),

@@ -276,7 +276,7 @@ class SquareRoot:
     def __init__(self, weight):
         self.trainable_variables = [tf.Variable(weight), tf.Variable(1.0)]
 
-    def loss(self, x, y, training):
+    def loss(self, x, y, training, taught):
         return tf.sqrt(self.trainable_variables[0]) + self.trainable_variables[1] * x * y
 
 
@@ -311,7 +311,7 @@ class Steep:
     def __init__(self):
         self.trainable_variables = [tf.Variable(tf.fill([2, 2], 1.0)), tf.Variable([2.0])]
 
-    def loss(self, x, y, training):
+    def loss(self, x, y, training, taught):
         matrix, vector = self.trainable_variables
         return 3e19 * tf.reduce_sum(matrix) * x - 4e19 * tf.reduce_sum(vector) * y
 
@@ -409,6 +409,7 @@ def test_an_unknown_flag_is_refused(capsys):
         (["--model=gru", "--peephole"], "argument --peephole: does not go with --model gru, which has no memory cell"),
         (["--model_dir="], "argument --model_dir: '' is no name of a file or folder"),
         (["--data_dir="], "argument --data_dir: '' is no name of a file or folder"),
+        (["--teachers=a,,b"], "argument --teachers: '' is no name of a file or folder"),
         (["--eval_only", "--json="], "argument --json: '' is no name of a file or folder"),
         (["--model_dir=run?"], "argument --model_dir: 'run?' holds one of *?[]\\ or no text"),
     ],
@@ -536,7 +537,7 @@ def test_a_folder_that_cannot_be_made_is_refused(tiny_run, tmp_path, capsys):
 
 
 def test_read_config_names_a_missing_file(tmp_path):
-    with pytest.raises(train.RunError, match=r"config\.json cannot be read \(No such file or directory\); --model_dir"):
+    with pytest.raises(train.RunError, match=r"config\.json cannot be read \(No such file or directory\); name the"):
         train.read_config(tmp_path)
 
 
