@@ -38,7 +38,7 @@ with quiet_stderr():  # TensorFlow tells of its build and of drivers that it did
     import tensorflow as tf
 
 LAYERS = {"rnn": keras.layers.SimpleRNN, "gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
-LOG_SIGMA_MIN = -8.0  # a deviation of 0.0003 scaled units, a hundredth of the pen's resolution
+LOG_SIGMA_MIN = -4.24  # a deviation of 0.0144 scaled units: that of rounding to pen units, 20 in a scaled unit
 RHO_HAT_MAX = 8.0  # 1 - rho^2 stays above 4e-7
 LOGIT_MAX = 1e4  # of Z_0 and pi_hat
 DISTANCE_MAX = 1e9  # from a component's mean to a point, per axis; the squared deviations stay within float32

@@ -481,3 +481,11 @@ def test_a_component_past_the_bounds_is_pulled_back():
     gradient = tape.gradient(loss, z_hat)[0]
     assert float(gradient[4]) < 0  # a step against it makes the deviation larger
     assert float(mixture(z_hat).sigma1[0, 0]) == pytest.approx(math.exp(model_module.LOG_SIGMA_MIN))
+
+
+def test_no_deviation_is_below_that_of_rounding_to_pen_units():
+    # Narrower components win on the whole numbers that coordinates are, not on handwriting.
+    assert 20 * math.exp(model_module.LOG_SIGMA_MIN) == pytest.approx(1 / math.sqrt(12), rel=0.01)
+    rest = tf.zeros([1, 3])  # the pen does not move
+    z_hat = tf.constant([[50.0, 0.0, 0.0, 0.0, -60.0, -60.0, 0.0]])
+    assert float(negative_log_likelihood(z_hat, rest)[0]) > -math.log(12 * 20**2 / (2 * math.pi)) - 0.01

@@ -30,8 +30,8 @@ def test_teachers_share_the_rows_of_a_minibatch():
     assert len(drawn) == model_module.TAUGHT_DRAWS
     for points in drawn:
         assert points.shape == (5, 7, 3)
-        np.testing.assert_allclose(points[:2], np.broadcast_to([3, -3, 0], [2, 7, 3]), atol=0.01)
-        np.testing.assert_allclose(points[2:], np.broadcast_to([-2, 2, 0], [3, 7, 3]), atol=0.01)
+        np.testing.assert_allclose(points[:2], np.broadcast_to([3, -3, 0], [2, 7, 3]), atol=0.1)
+        np.testing.assert_allclose(points[2:], np.broadcast_to([-2, 2, 0], [3, 7, 3]), atol=0.1)
     assert not np.array_equal(*drawn)
 
 
