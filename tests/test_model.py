@@ -343,19 +343,15 @@ def test_recurrent_dropout_falls_on_what_goes_into_the_memory_cell(on_gpu):
         model.dropout_masks = lambda *_: given.pop(0)
         return [state.c[0] for state in model(x, [start, start], training=True)[1]]
 
-    _, f, _, _, unchanged, _ = (value[0] for value in first_layer_gates(model, x, start))
+    weights = model.lstm_weights()[0]
+    z = tf.concat([x[:, 0], start.h], axis=1) @ weights.w + weights.b
+    _, f, _, _, unchanged, _ = (value[0] for value in lstm_gates(tf.split(z, 4, axis=1), start.c, None))
     zero = tf.zeros([1, 8], tf.bool)
     np.testing.assert_allclose(cells(zero, *one)[0], f * start.c[0], rtol=1e-5)  # what was in the cell stays
     kept = f * start.c[0] + (unchanged - f * start.c[0]) / 0.6
     np.testing.assert_allclose(cells(*one, zero)[0], kept, rtol=1e-5, atol=1e-6)
     mean = np.mean(Model(make_args(recurrent_keep_prob=0.6)).dropout_masks(200, 50, 0.6)[1])
     assert mean == pytest.approx(0.6, abs=0.005)
-
-
-def first_layer_gates(model, x, state):
-    weights = model.lstm_weights()[0]
-    z = tf.concat([x[:, 0], state.h], axis=1) @ weights.w + weights.b
-    return lstm_gates(tf.stack(tf.split(z, 4, axis=1)), state.c, None)
 
 
 def test_seed_decides_weights_and_dropout():

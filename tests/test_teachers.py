@@ -5,8 +5,7 @@ import shutil
 
 import model as model_module
 import train
-from conftest import make_args, make_points, read_losses
-from conftest import main as train_main
+from conftest import main, make_args, make_points, read_losses
 from model import Model, draw_taught
 from test_resume import assert_same_run
 
@@ -56,8 +55,8 @@ def test_loss_is_that_of_the_data_and_of_what_is_taught_in_shares():
 def test_a_student_comes_close_to_its_teacher(tiny_run, tmp_path):
     flags = ["--num_epochs=20", "--learning_rate=0.01", "--decay_rate=1", "--keep_prob=1"]
     taught, alone = tmp_path / "taught", tmp_path / "alone"
-    assert train_main(tiny_run, taught, *flags, f"--teachers={tiny_run.folder},{tiny_run.folder}") == 0
-    assert train_main(tiny_run, alone, *flags) == 0
+    assert main(tiny_run, taught, *flags, f"--teachers={tiny_run.folder},{tiny_run.folder}") == 0
+    assert main(tiny_run, alone, *flags) == 0
     points = make_points(3, 40)
     teacher, taught, alone = (train.restore(folder)(points)[0] for folder in (tiny_run.folder, taught, alone))
 
@@ -73,7 +72,7 @@ def test_a_student_comes_close_to_its_teacher(tiny_run, tmp_path):
 def test_a_run_that_is_taught_resumes_bit_for_bit(tiny_run, tmp_path):
     flags = [f"--teachers={tiny_run.folder}", f"--init={tiny_run.folder}", "--recurrent_keep_prob=0.8"]
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
-    assert train_main(tiny_run, straight, *flags) == 0
+    assert main(tiny_run, straight, *flags) == 0
     shutil.copytree(straight, stopped)
     for path in [*stopped.glob("model.ckpt-9*"), *stopped.glob("model.ckpt-10*")]:
         path.unlink()
@@ -82,7 +81,7 @@ def test_a_run_that_is_taught_resumes_bit_for_bit(tiny_run, tmp_path):
 
 
 def test_init_starts_from_the_weights_of_the_other_run(tiny_run, tmp_path):
-    assert train_main(tiny_run, tmp_path, f"--init={tiny_run.folder}", "--learning_rate=1e-12") == 0
+    assert main(tiny_run, tmp_path, f"--init={tiny_run.folder}", "--learning_rate=1e-12") == 0
     best = min(row["valid_loss"] for row in read_losses(tiny_run.folder))
     assert [row["valid_loss"] for row in read_losses(tmp_path)] == pytest.approx([best] * 2, rel=1e-6)
     assert json.loads((tmp_path / "config.json").read_text())["init"] == str(tiny_run.folder)
@@ -104,7 +103,7 @@ def test_runs_that_cannot_be_taken_over_are_refused_and_nothing_is_lost(tiny_run
     own = shutil.copytree(tiny_run.folder, tmp_path / "own")
     before = {path: path.read_bytes() for path in own.rglob("*") if path.is_file() and path.name != "lock"}
     names = {"run": tiny_run.folder, "own": own}
-    assert train_main(tiny_run, own, "--overwrite", *(flag.format(**names) for flag in flags)) == 2
+    assert main(tiny_run, own, "--overwrite", *(flag.format(**names) for flag in flags)) == 2
     (message,) = capsys.readouterr().err.splitlines()
     assert message.startswith("train.py: error: " + words.format(**names))
     assert {path: path.read_bytes() for path in own.rglob("*") if path.is_file() and path.name != "lock"} == before
