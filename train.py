@@ -236,9 +236,11 @@ def check_folder(args):
     folder = Path(args.model_dir)
     if folder.resolve() == PRETRAINED:
         raise RunError(f"--model_dir {folder} holds the weights that come with the program; name another folder")
-    if (folder / "config.json").exists() and not (args.overwrite or args.resume):
-        raise RunError(f"--model_dir {folder} holds a run already; go on with it by --resume, name another folder, or "
-                       "give --overwrite")
+    left = [path for name in ("config.json", *RUN_FILES) for path in folder.glob(name)]  # all, or what was not deleted
+    if left and not (args.overwrite or args.resume):
+        held, way = ("a run already", "go on with it by --resume") if left[0].name == "config.json" else (
+            f"{left[0].relative_to(folder)}, which is left of a run", "move it")
+        raise RunError(f"--model_dir {folder} holds {held}; {way}, name another folder, or give --overwrite")
     for name in ("best", "log"):
         if (folder / name).exists() and not (folder / name).is_dir():
             raise RunError(f"{folder / name} is a file, where a run has a folder; move it, or name another --model_dir")
@@ -308,7 +310,7 @@ def own_folder(model_dir):
 
 
 def prepare_folder(args, deviations):
-    """Rid model_dir of what an earlier run left there unless this one goes on with it, and write config.json.
+    """Write config.json into model_dir, with --overwrite after what an earlier run left there is deleted.
 
     deviations: of dx and dy in pen units, the DataLoader's. Raises RunError if it cannot be done.
     """
@@ -316,7 +318,7 @@ def prepare_folder(args, deviations):
     config = {name: value for name, value in vars(args).items() if name not in NOT_IN_CONFIG}
     config |= dict(zip(DEVIATIONS, deviations, strict=True))
     try:
-        if (folder / "config.json").exists() and not args.resume:
+        if args.overwrite:
             for old in [path for name in RUN_FILES for path in folder.glob(name)]:
                 old.unlink()
         with whole_file(folder / "config.json") as file:

@@ -510,6 +510,18 @@ def test_a_run_is_not_overwritten_unless_told_to(tiny_run, tmp_path, capsys):
     assert train.read_config(tmp_path / "run").num_layers == 1
 
 
+@pytest.mark.parametrize("name", ["best/checkpoint", "model.ckpt-7.index", "loss.csv"])
+def test_what_is_left_of_a_run_is_not_mixed_with_another(tiny_run, tmp_path, capsys, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("old")
+    message = refusal(main(tiny_run, tmp_path), capsys)
+    assert message == (f"--model_dir {tmp_path} holds {name}, which is left of a run; move it, name another folder, or "
+                       "give --overwrite")  # fmt: skip
+    assert (tmp_path / name).read_text() == "old" and not (tmp_path / "config.json").exists()
+    train.prepare_folder(train.build_parser().parse_args([f"--model_dir={tmp_path}", "--overwrite"]), (40.0, 30.0))
+    assert not (tmp_path / name).exists() and (tmp_path / "config.json").exists()
+
+
 def test_other_files_in_the_folder_stay(tiny_run, tmp_path):
     others = ["best/friends", "log/today", "loss.txt", "notes", "model.ckpt-7.index"]
     for name in others:
@@ -518,7 +530,7 @@ def test_other_files_in_the_folder_stay(tiny_run, tmp_path):
     for flags in ([], ["--overwrite"]):
         train.prepare_folder(train.build_parser().parse_args([f"--model_dir={tmp_path}", *flags]), (40.0, 30.0))
         assert all((tmp_path / name).exists() for name in others[:-1])
-        assert (tmp_path / "model.ckpt-7.index").exists() == (not flags)  # a run's, now that config.json is there
+        assert (tmp_path / "model.ckpt-7.index").exists() == (not flags)  # a run's
 
 
 def test_the_weights_that_we_ship_are_not_overwritten(tiny_run, capsys):
