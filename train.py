@@ -465,7 +465,7 @@ def read_shapes(prefix):
 
 
 def restore(folder):
-    """The Model in a folder of train.py, with the weights that find_checkpoint finds.
+    """The Model in a folder of train.py, with the weights that find_checkpoint finds, and their path as `checkpoint`.
 
     Raises RunError if there is no checkpoint, or one that is damaged or does not fit config.json.
     """
@@ -479,8 +479,11 @@ def restore(folder):
         if not all(np.isfinite(variable).all() for variable in model.trainable_variables):
             raise ValueError("it holds a weight that is infinite or not a number")
     except DAMAGED as error:
+        if find_checkpoint(folder) != path:  # a run has just put a better one in its place
+            return restore(folder)
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise RunError(f"the checkpoint {path} cannot be read ({reason}); train again, or restore its files") from None
+    model.checkpoint = path
     return model
 
 
@@ -1036,7 +1039,7 @@ def evaluate_run(args):
     deviations = np.array([config.sigma_x, config.sigma_y]) / config.data_scale
     figures = evaluate(model, lines, deviations, np.float32(data.limit) / np.float32(config.data_scale))
     figures |= {"seconds": time.perf_counter() - started, "split": split, "data_dir": str(data.folder),
-                "checkpoint": find_checkpoint(folder), "sigma_x": config.sigma_x, "sigma_y": config.sigma_y}
+                "checkpoint": model.checkpoint, "sigma_x": config.sigma_x, "sigma_y": config.sigma_y}
     if args.eval_samples:
         scale = np.array([config.data_scale, config.data_scale, 1.0])
         biases = sorted({0.0, args.bias or 0.0})

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import train
 import utils
@@ -74,6 +75,41 @@ def test_eval_only_measures_any_split(tiny_run, measured, tmp_path):
     assert (figures["split"], figures["lines_300"], figures["nats_per_line_300"]) == ("valid", 0, None)
     best = min(row["valid_loss"] for row in read_losses(tiny_run.folder))
     assert figures["nats_per_point"] == pytest.approx(best, abs=1e-6)
+
+
+def test_eval_only_names_the_weights_that_it_measured(tiny_run, measured, tmp_path, monkeypatch):
+    run = shutil.copytree(tiny_run.folder, tmp_path / "run")
+    best = (run / "best" / "checkpoint").read_text()
+    (step,) = re.findall(r"ckpt-\d+", best)
+
+    def improved(*args):
+        for path in (run / "best").glob("model.ckpt-*"):
+            path.rename(path.with_name(path.name.replace(step, "ckpt-99")))
+        (run / "best" / "checkpoint").write_text(best.replace(step, "ckpt-99"))
+        return evaluate(*args)
+
+    evaluate = train.evaluate
+    monkeypatch.setattr(train, "evaluate", improved)
+    flags = [f"--data_dir={measured[0]}", f"--model_dir={run}", f"--json={tmp_path / 'a.json'}"]
+    assert train.main(["--eval_only", *flags]) == 0
+    assert json.loads((tmp_path / "a.json").read_text())["checkpoint"] == str(run / "best" / f"model.{step}")
+
+
+def test_weights_that_better_ones_replace_while_they_are_read_are_no_damage(tiny_run, tmp_path, monkeypatch):
+    run = shutil.copytree(tiny_run.folder, tmp_path / "run")
+    best = (run / "best" / "checkpoint").read_text()
+    (step,) = re.findall(r"ckpt-\d+", best)
+
+    def replaced(path):
+        if step in str(path):
+            for old in (run / "best").glob("model.ckpt-*"):
+                old.rename(old.with_name(old.name.replace(step, "ckpt-99")))
+            (run / "best" / "checkpoint").write_text(best.replace(step, "ckpt-99"))
+        return read_shapes(path)
+
+    read_shapes = train.read_shapes
+    monkeypatch.setattr(train, "read_shapes", replaced)
+    assert restore(run).checkpoint == str(run / "best" / "model.ckpt-99")
 
 
 def wavy_line(size, height=20.0, points=400, seed=0):
