@@ -49,7 +49,8 @@ def build_parser():
     parser.add_argument("--bias", default=0.0, type=number(float, 0, 20),
                         help="above 0: neater and less varied, by likelier components and smaller deviations")
     parser.add_argument("--style", metavar="FILE", type=file_name,
-                        help="go on in the hand of this line: lineStrokes XML, or an .npy of points (dx, dy, eos)")
+                        help="go on in the hand of this line: lineStrokes XML, or an .npy of points (dx, dy, eos) in "
+                             "pen units")
     parser.add_argument("--plot", action="store_true", help="also draw the densities as a heat map, NAME.density.png")
     parser.add_argument("--line_strokes", metavar="FILE.tar.gz", type=file_name,
                         help="write the samples as lineStrokes XML in the database's format, and no pictures")

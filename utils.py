@@ -774,7 +774,8 @@ def draw_strokes(data, factor=10, svg_filename="sample.svg", given=0):
     """
     xy, lands = _trace(data, factor)
     picture = _blank_picture(xy)
-    for part, color in ((slice(given), "darkgrey"), (slice(given, None), "black")):
+    within = 0 < given < len(xy) and not lands[given]  # a stroke, so that the black begins where the grey ends
+    for part, color in ((slice(given), "darkgrey"), (slice(given - within, None), "black")):
         if len(xy[part]):
             strokes = _by_stroke(xy[part], lands[part])
             picture.add(picture.path("".join(map(_subpath, strokes)), stroke=color, **PEN))
@@ -872,8 +873,8 @@ def _trace(strokes, factor=1):
 
 
 def _by_stroke(xy, lands):
-    """The strokes, one `[k, 2]` each."""
-    return np.split(xy, np.flatnonzero(lands)[1:])
+    """The strokes, one `[k, 2]` each; the first begins at the first point, wherever `lands` has it."""
+    return np.split(xy, np.flatnonzero(lands[1:]) + 1)
 
 
 def _segments(xy, lands):

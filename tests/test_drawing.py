@@ -95,6 +95,16 @@ def test_draw_strokes_divides_by_factor(svg):
     assert paths(svg(utils.draw_strokes, data, factor=4)) == ["M5.00,-10.00L10.00,0.00"]
 
 
+@pytest.mark.parametrize("given", [2, 3])
+def test_given_points_may_end_within_a_stroke(svg, given):
+    strokes = [[0, 0, 0], [10, 0, 0], [0, 10, given == 3], [10, 0, 0], [0, 10, 1], [10, 0, 0], [0, 10, 1]]
+    pen = [f"{x:.2f},{y:.2f}" for x, y in np.cumsum(strokes, axis=0)[:, :2]]
+    grey, black = paths(svg(utils.draw_strokes, strokes, factor=1, given=given))
+    assert grey == f"M{pen[0]}L" + " ".join(pen[1:given])
+    start = 3 if given == 3 else 1  # where the grey ends, if that is within a stroke
+    assert black == f"M{pen[start]}L" + " ".join(pen[start + 1:5]) + f"M{pen[5]}L{pen[6]}"
+
+
 def test_draw_strokes_adds_up_beyond_int16(svg):
     data = np.tile(np.array([[30000, -30000, 0]], np.int16), (4, 1))
     assert paths(svg(utils.draw_strokes, data))[0].endswith("12000.00,-12000.00")

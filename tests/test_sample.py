@@ -156,6 +156,8 @@ def test_style_goes_on_from_a_line_and_shows_both(tiny_run, here, kind):
         pen = strokes[:, :2].cumsum(axis=0) / 10
         np.testing.assert_allclose(np.array([drawn[:2], drawn[-2:]], float), pen[[start, end]], atol=0.01)
 
+    assert black.get("d").count("M") == strokes[39:69, 2].sum()  # the line ends a stroke
+
     # It goes on from the state after the line: the same as that of the network that reads it.
     model = sample.restore(tiny_run.folder)
     read = np.concatenate([[[0, 0, 1]], strokes[:-1] / [20, 20, 1]])[None].astype(np.float32)
