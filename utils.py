@@ -607,6 +607,9 @@ class DataLoader:
         chosen = self.raw_data
         if split != "all":
             listed = _read_list(path)
+            if self.names is None:
+                raise DataError(f"The cache in {self.folder} has no names of lines, so the list {path} does not tell "
+                                "which are meant; put the database's own files there and delete the cache.")
             chosen = itertools.compress(self.raw_data, (form in listed for form in _forms(self.names)))
         lines = self._scale([line for line in chosen if len(line) >= 2])[2]
         if not lines:
@@ -680,7 +683,12 @@ def stroke_features(lines):
 
 
 def two_sample_distance(a, b):
-    """The Kolmogorov-Smirnov distance of two samples: how far apart their cumulative distributions are at most."""
+    """The Kolmogorov-Smirnov distance of two samples: how far apart their cumulative distributions are at most.
+
+    It is 1 where one of them is empty.
+    """
+    if not (len(a) and len(b)):
+        return float(len(a) != len(b))
     a, b = np.sort(a), np.sort(b)
     values = np.concatenate([a, b])
     shares = [np.searchsorted(sample, values, side="right") / len(sample) for sample in (a, b)]

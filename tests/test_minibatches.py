@@ -84,6 +84,15 @@ def test_lines_of_names_what_is_not_there(tmp_path):
         loader.lines_of("mine")
 
 
+def test_lines_of_a_list_need_names(tmp_path):
+    cache_of(tmp_path, [line(10), line(11)])
+    (tmp_path / "mine.txt").write_text("a")
+    with pytest.warns(UserWarning, match="cannot be told apart"):
+        loader = DataLoader(seq_length=2, data_dir=tmp_path)
+    with pytest.raises(DataError, match=r"has no names of lines, so the list .*mine.txt does not tell which are meant"):
+        loader.lines_of("mine")
+
+
 def test_deviations_are_those_of_capped_moves_without_the_first_of_a_line(tmp_path):
     lines = [line(10), line(12), line(14)]
     lines[0][0] = 9999, 9999, 0
@@ -242,3 +251,5 @@ def test_two_sample_distance():
     assert utils.two_sample_distance([1, 2], [5, 6, 7]) == 1
     assert utils.two_sample_distance([1, 2, 3, 4], [3, 4, 5, 6]) == 0.5
     assert utils.two_sample_distance([1, 1, 1, 2], [1, 2, 2, 2]) == 0.5
+    assert utils.two_sample_distance([], [1, 2]) == utils.two_sample_distance([1], []) == 1  # no pen-up move, say
+    assert utils.two_sample_distance([], []) == 0
