@@ -486,7 +486,7 @@ class Model(tf.Module):
         self.on_gpu = bool(tf.config.list_logical_devices("GPU"))
         precision = getattr(args, "precision", "float32")
         fast = precision == "bfloat16" or (precision == "auto" and not self.on_gpu and cpu_has_bfloat16())
-        self.product_type = tf.bfloat16 if fast else tf.float32
+        self.product_type = tf.bfloat16 if fast and self.kind == "lstm" else tf.float32
 
     @property
     def trainable_variables(self):

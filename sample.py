@@ -141,6 +141,9 @@ def main(argv=None):
     except (MemoryError, tf.errors.ResourceExhaustedError):
         print("sample.py: error: the memory is not enough; draw fewer or shorter samples at once", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("sample.py: stopped", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -811,7 +811,7 @@ class Record:
     """
 
     def __init__(self, args, model, optimizer, data, chief=True):
-        self.folder, self.save_every = Path(args.model_dir), args.save_every
+        self.folder = Path(args.model_dir)
         self.progress = Progress(data)
         everything = tf.train.Checkpoint(model=model, optimizer=optimizer, progress=self.progress)
         self.newest = Checkpoints(everything, self.folder, 3)
@@ -941,7 +941,8 @@ def run(args, data, workers, strategy):
     progress, total = record.progress, args.num_epochs * data.num_batches
     weights = sum(int(tf.size(v)) for v in model.trainable_variables)
     print(f"{len(data.data)} training lines, {len(data.valid_data)} validation lines; {weights:,} weights; "
-          f"{args.num_epochs} epochs of {data.num_batches} steps; products in {model.product_type.name}"
+          f"{args.num_epochs} epochs of {data.num_batches} steps; products in {model.product_type.name} on "
+          f"{'a GPU' if model.on_gpu else 'the CPU'}"
           + (f"; {strategy.num_replicas_in_sync} replicas" if strategy.num_replicas_in_sync > 1 else "")
           + (f"; going on from step {progress.step}" if args.resume else ""), flush=True)
 
@@ -958,10 +959,12 @@ def run(args, data, workers, strategy):
             with workers.awaited():
                 loss, norm, stop = (float(value) for value in train_step(*batch, tf.constant(float(len(stopped)))))
             if not (math.isfinite(loss) and math.isfinite(norm)):
+                saved = f"the last checkpoint in {record.folder} is good"
+                saved = saved if record.newest.steps() else "there is no checkpoint yet"
                 raise RunError(
                     f"the loss is {loss} at step {progress.step + 1}, where the gradient's norm is {norm}; this step "
-                    f"changed nothing and the last checkpoint in {record.folder} is good; try a smaller "
-                    "--learning_rate or --grad_clip, and look for odd lines in the data")
+                    f"changed nothing, and {saved}; try a smaller --learning_rate or --grad_clip, and look for odd "
+                    "lines in the data")
             record.step(loss, norm, rate)
             bar.set_postfix_str(f"loss {loss:.3f}, rate {rate:.5f}", refresh=False)
             bar.update()
@@ -1096,7 +1099,8 @@ def main(argv=None):
         print(f"train.py: {stop}; go on with: python train.py --resume --model_dir {args.model_dir}", file=sys.stderr)
         return 128 + stop.signum
     except KeyboardInterrupt:
-        print(f"train.py: stopped; what was saved until now is in {args.model_dir}", file=sys.stderr)
+        saved = "" if args.eval_only else f"; what was saved until now is in {args.model_dir}"
+        print(f"train.py: stopped{saved}", file=sys.stderr)
         return 130
     return 0
 

@@ -258,6 +258,11 @@ def test_bfloat16_products_differ_by_their_own_error_only():
     assert 1e-5 < max(errors) < 3e-2
 
 
+def test_bfloat16_is_for_the_lstm_loop_alone():
+    kinds = {kind: Model(make_args(model=kind, precision="bfloat16")).product_type for kind in ("lstm", "gru", "rnn")}
+    assert kinds == {"lstm": tf.bfloat16, "gru": tf.float32, "rnn": tf.float32}
+
+
 def test_peephole_follows_graves_equations():
     rng = np.random.default_rng(3)
     model = Model(make_args(rnn_size=4, num_layers=1, peephole=True))

@@ -402,6 +402,16 @@ def test_a_long_style_counts_among_the_points(tiny_run, here, capsys, monkeypatc
                        "draw fewer or shorter samples at once")  # fmt: skip
 
 
+def test_ctrl_c_ends_with_a_sentence(tiny_run, here, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Model, "sample_batch", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        main(tiny_run)
+    assert (stop.value.code, capsys.readouterr().err) == (130, "sample.py: stopped\n")
+
+
 def test_memory_that_is_not_enough_is_told(tiny_run, here, capsys, monkeypatch):
     def exhausted(*_):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")

@@ -253,8 +253,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny_run, tmp_path, monkeypatch
     assert main(tiny_run, tmp_path, "--overwrite", num_layers=1) == 2
     (message,) = capsys.readouterr().err.splitlines()
     found = re.fullmatch(
-        r"train\.py: error: the loss is (\S+) at step 4, where the gradient's norm is (\S+); this step changed nothing "
-        r"and the last checkpoint in (\S+) is good; try a smaller --learning_rate or --grad_clip, and look for odd "
+        r"train\.py: error: the loss is (\S+) at step 4, where the gradient's norm is (\S+); this step changed nothing"
+        r", and the last checkpoint in (\S+) is good; try a smaller --learning_rate or --grad_clip, and look for odd "
         r"lines in the data",
         message,
     )
