@@ -232,14 +232,14 @@ def load_data(args):
 
 
 def check_folder(args):
-    """Raise RunError if model_dir holds a run that this one would overwrite unasked, or the weights that we ship."""
+    """Raise RunError if model_dir holds files of a run that no flag tells to use, or the weights that we ship."""
     folder = Path(args.model_dir)
     if folder.resolve() == PRETRAINED:
         raise RunError(f"--model_dir {folder} holds the weights that come with the program; name another folder")
-    left = [path for name in ("config.json", *RUN_FILES) for path in folder.glob(name)]  # all, or what was not deleted
-    if left and not (args.overwrite or args.resume):
-        held, way = ("a run already", "go on with it by --resume") if left[0].name == "config.json" else (
-            f"{left[0].relative_to(folder)}, which is left of a run", "move it")
+    old = [path for name in ("config.json", *RUN_FILES) for path in folder.glob(name)]
+    if old and not (args.overwrite or args.resume):
+        held, way = ("a run already", "go on with it by --resume") if old[0].name == "config.json" else (
+            f"{old[0].relative_to(folder)}, which is left of a run", "move it")
         raise RunError(f"--model_dir {folder} holds {held}; {way}, name another folder, or give --overwrite")
     for name in ("best", "log"):
         if (folder / name).exists() and not (folder / name).is_dir():
@@ -959,8 +959,8 @@ def run(args, data, workers, strategy):
             with workers.awaited():
                 loss, norm, stop = (float(value) for value in train_step(*batch, tf.constant(float(len(stopped)))))
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                saved = f"the last checkpoint in {record.folder} is good"
-                saved = saved if record.newest.steps() else "there is no checkpoint yet"
+                saved = (f"the last checkpoint in {record.folder} is good" if record.newest.steps() else
+                         "there is no checkpoint yet")
                 raise RunError(
                     f"the loss is {loss} at step {progress.step + 1}, where the gradient's norm is {norm}; this step "
                     f"changed nothing, and {saved}; try a smaller --learning_rate or --grad_clip, and look for odd "

@@ -599,7 +599,7 @@ class DataLoader:
     def lines_of(self, split):
         """The lines of a split as valid_data has them: "valid", "all", or a list SPLIT.txt of forms in the data folder.
 
-        Raises DataError if there is no such list, or no line of its forms.
+        Raises DataError if there is no such list, no line of its forms, or a cache that does not name its lines.
         """
         path = os.path.join(self.folder, f"{split}.txt")
         if split == "valid":
@@ -683,9 +683,9 @@ def stroke_features(lines):
 
 
 def two_sample_distance(a, b):
-    """The Kolmogorov-Smirnov distance of two samples: how far apart their cumulative distributions are at most.
+    """The Kolmogorov-Smirnov distance of samples a [n] and b [m]: how far apart their cumulative distributions get.
 
-    It is 1 where one of them is empty.
+    It is 1 where one of them is empty, and 0 where both are.
     """
     if not (len(a) and len(b)):
         return float(len(a) != len(b))

@@ -77,39 +77,43 @@ def test_eval_only_measures_any_split(tiny_run, measured, tmp_path):
     assert figures["nats_per_point"] == pytest.approx(best, abs=1e-6)
 
 
-def test_eval_only_names_the_weights_that_it_measured(tiny_run, measured, tmp_path, monkeypatch):
+@pytest.fixture
+def improving(tiny_run, tmp_path):
+    """A copy of the tiny run, the step of its best weights, and a function that makes them those of step 99."""
     run = shutil.copytree(tiny_run.folder, tmp_path / "run")
-    best = (run / "best" / "checkpoint").read_text()
-    (step,) = re.findall(r"ckpt-\d+", best)
+    (step,) = train.Checkpoints(None, run / "best", 1).steps()
 
-    def improved(*args):
+    def improve():
         for path in (run / "best").glob("model.ckpt-*"):
-            path.rename(path.with_name(path.name.replace(step, "ckpt-99")))
-        (run / "best" / "checkpoint").write_text(best.replace(step, "ckpt-99"))
-        return evaluate(*args)
+            path.rename(path.with_name(path.name.replace(f"-{step}.", "-99.")))
+        (run / "best" / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-99"')
 
-    evaluate = train.evaluate
-    monkeypatch.setattr(train, "evaluate", improved)
+    return run, step, improve
+
+
+def test_eval_only_names_the_weights_that_it_measured(improving, measured, tmp_path, monkeypatch):
+    (run, step, improve), evaluate = improving, train.evaluate
+    monkeypatch.setattr(train, "evaluate", lambda *args: improve() or evaluate(*args))
     flags = [f"--data_dir={measured[0]}", f"--model_dir={run}", f"--json={tmp_path / 'a.json'}"]
     assert train.main(["--eval_only", *flags]) == 0
-    assert json.loads((tmp_path / "a.json").read_text())["checkpoint"] == str(run / "best" / f"model.{step}")
+    named = json.loads((tmp_path / "a.json").read_text())["checkpoint"]
+    assert named == str(run / "best" / f"model.ckpt-{step}") and train.find_checkpoint(run).endswith("ckpt-99")
 
 
-def test_weights_that_better_ones_replace_while_they_are_read_are_no_damage(tiny_run, tmp_path, monkeypatch):
-    run = shutil.copytree(tiny_run.folder, tmp_path / "run")
-    best = (run / "best" / "checkpoint").read_text()
-    (step,) = re.findall(r"ckpt-\d+", best)
-
-    def replaced(path):
-        if step in str(path):
-            for old in (run / "best").glob("model.ckpt-*"):
-                old.rename(old.with_name(old.name.replace(step, "ckpt-99")))
-            (run / "best" / "checkpoint").write_text(best.replace(step, "ckpt-99"))
-        return read_shapes(path)
-
-    read_shapes = train.read_shapes
-    monkeypatch.setattr(train, "read_shapes", replaced)
+def test_weights_that_better_ones_replace_while_they_are_read_are_no_damage(improving, monkeypatch):
+    (run, step, improve), read_shapes = improving, train.read_shapes
+    monkeypatch.setattr(train, "read_shapes",
+                        lambda path: (path.endswith(f"-{step}") and improve()) or read_shapes(path))
     assert restore(run).checkpoint == str(run / "best" / "model.ckpt-99")
+
+
+def test_ctrl_c_in_an_evaluation_speaks_of_nothing_saved(tiny_run, measured, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "evaluate", interrupted)
+    assert train.main(["--eval_only", f"--data_dir={measured[0]}", f"--model_dir={tiny_run.folder}"]) == 130
+    assert capsys.readouterr().err == "train.py: stopped\n"
 
 
 def wavy_line(size, height=20.0, points=400, seed=0):

@@ -270,6 +270,15 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny_run, tmp_path, monkeypatch
         assert any(np.array_equal(array, other) for other in saved.values())
 
 
+def test_a_loss_that_is_not_finite_at_once_speaks_of_no_checkpoint(tiny_run, tmp_path, monkeypatch, capsys):
+    next_batch = train.DataLoader.next_batch
+    monkeypatch.setattr(train.DataLoader, "next_batch", lambda data: [math.nan * points for points in next_batch(data)])
+    assert main(tiny_run, tmp_path) == 2
+    message = capsys.readouterr().err
+    assert "this step changed nothing, and there is no checkpoint yet; try a smaller" in message
+    assert not list(tmp_path.glob("model.ckpt-*"))
+
+
 class SquareRoot:
     """A network whose loss at 0 is finite and whose gradient there is not."""
 
