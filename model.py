@@ -44,7 +44,6 @@ LOGIT_MAX = 1e4  # of Z_0 and pi_hat
 DISTANCE_MAX = 1e9  # from a component's mean to a point, per axis; the squared deviations stay within float32
 PIECES = 2  # of a sequence in training, one after the other: what the derivative needs is held for one at a time
 PART_ROWS = 12  # fewest windows of a minibatch that are worth a core of their own
-TAUGHT_SHARE = 0.75  # of the loss, where networks teach: that of points drawn from their densities
 TAUGHT_DRAWS = 2  # points drawn from a teacher's density for each one of the data
 SCORE_BATCH = 64  # lines whose losses are computed at once
 LONG = 300  # points: some published figures are those of lines at least as long
@@ -448,11 +447,11 @@ class Model(tf.Module):
     """The network: `num_layers` recurrent layers of `rnn_size` units, dropout on each one's output, 1 + 6 M outputs.
 
     args: the flags of train.py (or config.json) as attributes: model, rnn_size, num_layers, num_mixture, keep_prob,
-    data_scale, and, where given, recurrent_keep_prob, peephole, skip, polar, seed, precision. infer: never drop out.
-    recurrent_keep_prob: of the gate g in lstm layers; see lstm_gates. skip: the points go into every layer and every
-    layer into the output (Graves, figure 1). polar: what goes in is polar_inputs of the points. Weights lie in Keras
-    layers (`layers`, `output`), peepholes [3, H] (of i, f, o) in `peepholes`. Raises ValueError for an unknown kind of
-    layer.
+    data_scale, and, where given, recurrent_keep_prob, peephole, skip, polar, taught_share, seed, precision. infer:
+    never drop out. recurrent_keep_prob: of the gate g in lstm layers; see lstm_gates. skip: the points go into every
+    layer and every layer into the output (Graves, figure 1). polar: what goes in is polar_inputs of the points.
+    taught_share: see loss. Weights lie in Keras layers (`layers`, `output`), peepholes [3, H] (of i, f, o) in
+    `peepholes`. Raises ValueError for an unknown kind of layer.
     """
 
     def __init__(self, args, infer=False):
@@ -462,6 +461,7 @@ class Model(tf.Module):
         self.kind, self.units, self.num_mixture = args.model, args.rnn_size, args.num_mixture
         self.data_scale, self.keep_prob = args.data_scale, 1.0 if infer else args.keep_prob
         self.recurrent_keep_prob = 1.0 if infer else getattr(args, "recurrent_keep_prob", 1.0)
+        self.taught_share = getattr(args, "taught_share", 0.75)
         seed = getattr(args, "seed", None)
         seeds = iter(np.random.SeedSequence(seed).generate_state(2 * args.num_layers + 2).tolist())
         self.skip, self.polar = getattr(args, "skip", False), getattr(args, "polar", False)
@@ -588,9 +588,9 @@ class Model(tf.Module):
     def loss(self, x, y, training=False, taught=()):
         """The mean nats per point (scaled units) of y [B, T, 3], each row one point ahead of x [B, T, 3].
 
-        taught: what draw_taught returns for x; if any, their mean makes TAUGHT_SHARE of the loss, and y the rest.
+        taught: what draw_taught returns for x; if any, their mean makes taught_share of the loss, and y the rest.
         """
-        shares = [1.0 - TAUGHT_SHARE] + [TAUGHT_SHARE / len(taught)] * len(taught) if taught else [1.0]
+        shares = [1.0 - self.taught_share] + [self.taught_share / len(taught)] * len(taught) if taught else [1.0]
         # Compiled in training, where all minibatches have one shape; each further shape would cost a compilation.
         nll = compiled_nll if training else negative_log_likelihood
         sums = []
@@ -674,6 +674,39 @@ class Model(tf.Module):
 
 
 # --------------------------------------------------------------------------------------- learning from other networks
+
+
+def put_side_by_side(model, networks):
+    """Give a Model the weights of other Models, their units and their mixtures' components side by side.
+
+    It has to have as many units and components as they together, and to be like each of them otherwise. Nothing
+    connects units of different networks; the logit of the end of stroke is the mean of theirs. So it puts out something
+    like the mean of their densities, and of one network, the same.
+    """
+    whole = [np.zeros(variable.shape, np.float32) for variable in model.trainable_variables]
+    points, width = model.layers[0].cell.kernel.shape
+    gates, number = np.arange(0, width, model.units)[:, None], len(model.layers)
+    first_unit = first_component = 0
+    for network in networks:
+        # Where this network's part lies: its units, what goes into them, what the layers above the first and the
+        # output read of them, and what the output puts out.
+        units = first_unit + np.arange(network.units)
+        into = (gates + units).ravel()
+        above = np.concatenate([units, model.units + np.arange(points)]) if model.skip else units
+        read = np.concatenate([k * model.units + units for k in range(number if model.skip else 1)])
+        components = first_component + np.arange(network.num_mixture)
+        out = np.concatenate([[0], (1 + model.num_mixture * np.arange(6)[:, None] + components).ravel()])
+        bias = (np.arange(2), into) if model.kind == "gru" else (into,)
+        places = [place for k in range(number) for place in ((above if k else np.arange(points), into), (units, into),
+                                                             bias)]
+        places += [(read, out), (out,)] + [(np.arange(3), units) for _ in model.peepholes]
+        for values, place, variable in zip(whole, places, network.trainable_variables, strict=True):
+            values[np.ix_(*place)] += variable.numpy()
+        first_unit, first_component = first_unit + network.units, first_component + network.num_mixture
+    for values in whole[3 * number:3 * number + 2]:  # of the output; all networks put out the end of stroke
+        values[..., 0] /= len(networks)
+    for variable, values in zip(model.trainable_variables, whole, strict=True):
+        variable.assign(values)
 
 
 def draw_taught(teachers, x, generator):

@@ -26,11 +26,11 @@ from model import (
     LAYERS,
     LONG,
     SCORE_BATCH,
-    TAUGHT_SHARE,
     Model,
     draw_taught,
     evaluate,
     make_score,
+    put_side_by_side,
     set_threads,
     shapes,
     training_bytes,
@@ -56,9 +56,11 @@ SAMPLE_LENGTH = 800  # points of a sample that is compared with real lines
 NOT_IN_CONFIG = ("model_dir", "resume", "overwrite", "strategy", "eval_only", "split", "json", "eval_samples", "bias")
 SWITCHES = ("peephole", "skip", "polar")  # flags without a value
 # What flags were in runs that lack them.
-LATER = {**dict.fromkeys(SWITCHES, False), "recurrent_keep_prob": 1.0, "init": "", "teachers": ""}
+LATER = {**dict.fromkeys(SWITCHES, False), "recurrent_keep_prob": 1.0, "init": "", "teachers": "",
+         "taught_share": 0.75}
 # Flags that decide what weights there are, and what for.
 NETWORK = ("model", "rnn_size", "num_layers", "num_mixture", "peephole", "skip", "polar", "data_scale")
+SIZES = ("rnn_size", "num_mixture")  # those of several networks side by side add up
 DEVIATIONS = ("sigma_x", "sigma_y")  # kept beside the flags in config.json: those of the moves trained on, pen units
 WITH_EVAL_ONLY = ("eval_only", "model_dir", "data_dir", "split", "json", "eval_samples", "bias", "seed")
 MAY_CHANGE = ("num_epochs", "save_every", "learning_rate", "data_dir")  # flags that may be given with --resume
@@ -190,11 +192,14 @@ def build_parser():
     work.add_argument("--seed", default=0, type=number(int, 0, 2**31 - 1), help="of weights, minibatches and dropout")
 
     others = parser.add_argument_group("other runs")
-    others.add_argument("--init", default="", metavar="FOLDER", type=run_folders,
-                        help="start from the weights of the run there, whose network has the same size")
+    others.add_argument("--init", default="", metavar="FOLDER,...", type=run_folders,
+                        help="start from the weights of the run there, whose network has the same size; or of several, "
+                             "side by side: their sizes and mixtures add up to those of this network")
     others.add_argument("--teachers", default="", metavar="FOLDER,...", type=run_folders,
-                        help=f"learn what the networks of the runs there say of the data, too: points drawn from their "
-                             f"densities make {TAUGHT_SHARE:g} of the loss")
+                        help="learn what the networks of the runs there say of the data, too: points drawn from their "
+                             "densities make --taught_share of the loss")
+    others.add_argument("--taught_share", default=0.75, type=number(float, 0, 1),
+                        help="of the loss, with --teachers; the data make the rest")
 
     run = parser.add_argument_group("run")
     run.add_argument("--model_dir", default="save", type=run_folder,
@@ -504,7 +509,7 @@ def load_other(args, flag, folder, alike):
 
 
 def load_others(args, rows):
-    """The network that --init names, or None, and the list of those that --teachers name.
+    """The list of the networks that --init names, and that of those that --teachers name.
 
     rows: of a minibatch, for one replica. Raises RunError as load_other does, or if there are more teachers than rows.
     """
@@ -515,7 +520,14 @@ def load_others(args, rows):
     for folder in folders:
         if Path(folder).resolve() == Path(args.model_dir).resolve():
             raise RunError(f"--teachers {folder} is this run's own --model_dir; name other runs")
-    start = load_other(args, "init", args.init, NETWORK) if args.init and not args.resume else None
+    start = args.init.split(",") if args.init and not args.resume else []
+    alike = [name for name in NETWORK if len(start) == 1 or name not in SIZES]
+    start = [load_other(args, "init", folder, alike) for folder in start]
+    sizes = sum(network.units for network in start), sum(network.num_mixture for network in start)
+    for name, size in zip(SIZES, sizes, strict=True):
+        if start and size != getattr(args, name):
+            raise RunError(f"--init {args.init}: their --{name} make {size} together and that of this run is "
+                           f"{getattr(args, name)}; give {size}, or name other runs")
     return start, [load_other(args, "teachers", folder, ["data_scale"]) for folder in folders]
 
 
@@ -929,8 +941,8 @@ def run(args, data, workers, strategy):
         prepare_folder(args, data.deviations)
     with workers.awaited(), strategy.scope():
         model = Model(args)
-        for ours, theirs in zip(model.trainable_variables, start.trainable_variables, strict=True) if start else []:
-            ours.assign(theirs)
+        if start:
+            put_side_by_side(model, start)
         optimizer = make_optimizer(args, model)
         train_step = make_train_step(model, optimizer, args.grad_clip, teachers)
     validate = make_validate(model, data.valid_data)
@@ -1069,7 +1081,7 @@ def main(argv=None):
     parser = build_parser()
     args, given = parse(parser, argv)
     for name, needed in (("split", "eval_only"), ("json", "eval_only"), ("eval_samples", "eval_only"),
-                         ("bias", "eval_samples")):
+                         ("bias", "eval_samples"), ("taught_share", "teachers")):
         if name in given and not getattr(args, needed):
             parser.error(f"argument --{name}: goes with --{needed}, which is missing")
     for name in given:

@@ -6,7 +6,7 @@ import shutil
 import model as model_module
 import train
 from conftest import main, make_args, make_points, read_losses
-from model import Model, draw_taught
+from model import Model, draw_taught, put_side_by_side
 from test_resume import assert_same_run
 
 import numpy as np
@@ -43,11 +43,12 @@ def test_drawn_points_are_those_of_the_teachers_density():
     np.testing.assert_allclose(drawn.mean(axis=(0, 1)), np.concatenate([mean, eos[:, None]], axis=1), atol=0.06)
 
 
-def test_loss_is_that_of_the_data_and_of_what_is_taught_in_shares():
-    model = Model(make_args())
+@pytest.mark.parametrize(("changes", "share"), [({}, 0.75), ({"taught_share": 0.5}, 0.5), ({"taught_share": 0}, 0)])
+def test_loss_is_that_of_the_data_and_of_what_is_taught_in_shares(changes, share):
+    model = Model(make_args(**changes))
     x, y, *taught = (tf.constant(make_points(4, 9, seed)) for seed in range(4))
     alone, *others = (float(model.loss(x, target)) for target in (y, *taught))
-    expected = 0.25 * alone + 0.75 * np.mean(others)
+    expected = (1 - share) * alone + share * np.mean(others)
     for training in (False, True):
         assert float(model.loss(x, y, training, taught)) == pytest.approx(expected, rel=1e-5)
 
@@ -70,7 +71,8 @@ def test_a_student_comes_close_to_its_teacher(tiny_run, tmp_path):
 
 
 def test_a_run_that_is_taught_resumes_bit_for_bit(tiny_run, tmp_path):
-    flags = [f"--teachers={tiny_run.folder}", f"--init={tiny_run.folder}", "--recurrent_keep_prob=0.8"]
+    flags = [f"--teachers={tiny_run.folder}", f"--init={tiny_run.folder}", "--recurrent_keep_prob=0.8",
+             "--taught_share=0.5"]
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     assert main(tiny_run, straight, *flags) == 0
     shutil.copytree(straight, stopped)
@@ -88,10 +90,45 @@ def test_init_starts_from_the_weights_of_the_other_run(tiny_run, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [{}, {"skip": True, "polar": True, "peephole": True}, {"num_layers": 3, "polar": True}, {"model": "gru"},
+     {"model": "rnn", "skip": True, "num_layers": 3}],
+)
+def test_networks_side_by_side_put_out_what_each_of_them_does(changes):
+    sizes = [(8, 3), (5, 2), (4, 1)]
+    networks = [Model(make_args(rnn_size=units, num_mixture=m, **changes), infer=True) for units, m in sizes]
+    for network in networks:  # biases and peepholes that are not 0
+        for k, variable in enumerate(network.trainable_variables):
+            variable.assign_add(0.3 * tf.random.stateless_normal(variable.shape, [k, network.units]))
+    whole = Model(make_args(rnn_size=17, num_mixture=6, **changes), infer=True)
+    put_side_by_side(whole, networks)
+    points = make_points(3, 12)
+    (z_hat, states), *each = (network(points) for network in (whole, *networks))
+    eos_hat, *components = (np.asarray(part) for part in model_module.split_outputs(z_hat))
+    each_eos_hat, *each_components = zip(*(model_module.split_outputs(z) for z, _ in each), strict=True)
+    np.testing.assert_allclose(eos_hat, np.mean(each_eos_hat, axis=0), atol=2e-5)
+    for part, parts in zip(components, each_components, strict=True):
+        np.testing.assert_allclose(part, np.concatenate(parts, axis=-1), atol=2e-5)
+    for k, state in enumerate(states):
+        for value, *values in zip(state, *(other[k] for _, other in each), strict=True):
+            np.testing.assert_allclose(value, np.concatenate(values, axis=-1), atol=2e-5)
+
+
+def test_init_starts_from_networks_side_by_side(tiny_run, tmp_path):
+    flags = [f"--init={tiny_run.folder},{tiny_run.folder}", "--rnn_size=16", "--num_mixture=4"]
+    assert main(tiny_run, tmp_path, *flags, "--learning_rate=1e-12") == 0
+    best = min(row["valid_loss"] for row in read_losses(tiny_run.folder))  # a network beside itself has its density
+    assert [row["valid_loss"] for row in read_losses(tmp_path)] == pytest.approx([best] * 2, rel=1e-5)
+
+
+@pytest.mark.parametrize(
     ("flags", "words"),
     [
         (["--init={run}", "--rnn_size=9"], "--init {run}: its --rnn_size is 8 and that of this run 9; give the same, "),
         (["--init={run}", "--skip"], "--init {run}: its --skip is False and that of this run True; give the same, "),
+        (["--init={run},{run}"], "--init {run},{run}: their --rnn_size make 16 together and that of this run is 8; "),
+        (["--init={run},{run}", "--rnn_size=16", "--num_mixture=5"], "--init {run},{run}: their --num_mixture make 4 "),
+        (["--init={run},{run}", "--rnn_size=16", "--num_mixture=4", "--polar"], "--init {run}: its --polar is False "),
         (["--init={run}x"], "--init {run}x: {run}x/config.json cannot be read (No such file or directory); name "),
         (["--teachers={run},{run}x"], "--teachers {run}x: {run}x/config.json cannot be read (No such file or "),
         (["--teachers={run}", "--data_scale=10"], "--teachers {run}: its --data_scale is 20.0 and that of this run 10"),

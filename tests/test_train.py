@@ -381,6 +381,7 @@ WHOLE_1 = "is not a whole number of at least 1"
         ("seed", ["-1", "2147483648"], "is not a whole number of at least 0 and at most 2147483647"),
         ("keep_prob", ["0", "-0.5", "1e-300", "1.01", "nan", "inf"], "is not a number of at least 0.001 and at most 1"),
         ("recurrent_keep_prob", ["0", "1.01", "nan"], "is not a number of at least 0.001 and at most 1"),
+        ("taught_share", ["-0.1", "1.01", "nan"], "is not a number of at least 0 and at most 1"),
         ("decay_rate", ["0", "1.01", "nan"], "is not a number above 0 and at most 1"),
         ("learning_rate", ["0", "-1", "1001", "nan", "inf"], "is not a number above 0 and at most 1000.0"),
         ("data_scale", ["0", "1e-300", "1e7"], "is not a number of at least 0.001 and at most 1000000.0"),
@@ -418,6 +419,7 @@ def test_an_unknown_flag_is_refused(capsys):
         (["--model=gru", "--peephole"], "argument --peephole: does not go with --model gru, which has no memory cell"),
         (["--model_dir="], "argument --model_dir: '' is no name of a file or folder"),
         (["--data_dir="], "argument --data_dir: '' is no name of a file or folder"),
+        (["--taught_share=0.5"], "argument --taught_share: goes with --teachers, which is missing"),
         (["--teachers=a,,b"], "argument --teachers: '' is no name of a file or folder"),
         (["--eval_only", "--json="], "argument --json: '' is no name of a file or folder"),
         (["--model_dir=run?"], "argument --model_dir: 'run?' holds one of *?[]\\ or no text"),
@@ -572,10 +574,11 @@ def test_read_config_refuses_what_is_no_json(tmp_path, text):
 def test_a_run_from_before_a_flag_is_read_as_if_with_its_default(tiny_run, tmp_path):
     folder = shutil.copytree(tiny_run.folder, tmp_path / "run")
     config = json.loads((folder / "config.json").read_text())
-    del config["skip"], config["polar"], config["recurrent_keep_prob"]
+    del config["skip"], config["polar"], config["recurrent_keep_prob"], config["taught_share"]
     (folder / "config.json").write_text(json.dumps(config))
     found = train.read_config(folder)
-    assert found.skip is False and found.polar is False and found.recurrent_keep_prob == 1
+    assert found.skip is False and found.polar is False
+    assert found.recurrent_keep_prob == 1 and found.taught_share == 0.75
     assert train.restore(folder).units == config["rnn_size"]
 
 
