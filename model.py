@@ -679,9 +679,9 @@ class Model(tf.Module):
 def put_side_by_side(model, networks):
     """Give a Model the weights of other Models, their units and their mixtures' components side by side.
 
-    It has to have as many units and components as they together, and to be like each of them otherwise. Nothing
-    connects units of different networks; the logit of the end of stroke is the mean of theirs. So it puts out something
-    like the mean of their densities, and of one network, the same.
+    With H_k units and M_k components each, it has to have sum H_k and sum M_k, and to be like each of them otherwise.
+    Nothing connects units of different networks; the logit of the end of stroke is the mean of theirs. So it puts out
+    something like the mean of their densities, and of one network, the same.
     """
     whole = [np.zeros(variable.shape, np.float32) for variable in model.trainable_variables]
     points, width = model.layers[0].cell.kernel.shape

@@ -199,7 +199,7 @@ def build_parser():
                         help="learn what the networks of the runs there say of the data, too: points drawn from their "
                              "densities make --taught_share of the loss")
     others.add_argument("--taught_share", default=0.75, type=number(float, 0, 1),
-                        help="of the loss, with --teachers; the data make the rest")
+                        help="the teachers' part of the loss; the data make the rest")
 
     run = parser.add_argument_group("run")
     run.add_argument("--model_dir", default="save", type=run_folder,
