@@ -38,7 +38,7 @@ with quiet_stderr():  # TensorFlow tells of its build and of drivers that it did
     import tensorflow as tf
 
 LAYERS = {"rnn": keras.layers.SimpleRNN, "gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
-LOG_SIGMA_MIN = -4.24  # a deviation of 0.0144 scaled units: that of rounding to pen units, 20 in a scaled unit
+LOG_SIGMA_MIN = -4.24  # a deviation of 0.0144 scaled units, that of rounding to pen units: least in any direction
 RHO_HAT_MAX = 8.0  # 1 - rho^2 stays above 4e-7
 LOGIT_MAX = 1e4  # of Z_0 and pi_hat
 DISTANCE_MAX = 1e9  # from a component's mean to a point, per axis; the squared deviations stay within float32
@@ -101,12 +101,19 @@ def split_outputs(z_hat):
     """The parts of z_hat [..., 1 + 6 M] in the post's order: Z_0, then pi, mu1, mu2, sigma1, sigma2, rho [..., M].
 
     Departure: all but the means have bounds, since a density may otherwise grow without limit on a single
-    point, and end in NaN.
+    point, and end in NaN. No component is narrower than s = exp(LOG_SIGMA_MIN) in any direction: the smaller
+    eigenvalue of its covariance is at least s^2 where each deviation is at least s, and
+    rho^2 <= (1 - e1) (1 - e2) with e_j = (s / sigma_j)^2.
     """
     eos_hat, z_hat = bound(z_hat[..., 0], -LOGIT_MAX, LOGIT_MAX), z_hat[..., 1:]
     pi_hat, mu1, mu2, sigma1_hat, sigma2_hat, rho_hat = tf.split(z_hat, 6, axis=-1)
-    pi_hat, rho_hat = bound(pi_hat, -LOGIT_MAX, LOGIT_MAX), bound(rho_hat, -RHO_HAT_MAX, RHO_HAT_MAX)
+    pi_hat = bound(pi_hat, -LOGIT_MAX, LOGIT_MAX)
     sigma1_hat, sigma2_hat = (bound(s, LOG_SIGMA_MIN, 80.0) for s in (sigma1_hat, sigma2_hat))
+    e1, e2 = (tf.exp(2.0 * (LOG_SIGMA_MIN - s)) for s in (sigma1_hat, sigma2_hat))
+    # artanh r = ln(1 + r) - 1/2 ln(1 - r^2), without the difference 1 - r^2, which float32 loses near r = 1
+    most = tf.math.log1p(tf.sqrt((1.0 - e1) * (1.0 - e2))) - 0.5 * tf.math.log(e1 + e2 - e1 * e2)
+    most = tf.minimum(most, RHO_HAT_MAX)
+    rho_hat = bound(rho_hat, -most, most)
     return eos_hat, pi_hat, mu1, mu2, sigma1_hat, sigma2_hat, rho_hat
 
 

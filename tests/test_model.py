@@ -490,3 +490,34 @@ def test_no_deviation_is_below_that_of_rounding_to_pen_units():
     rest = tf.zeros([1, 3])  # the pen does not move
     z_hat = tf.constant([[50.0, 0.0, 0.0, 0.0, -60.0, -60.0, 0.0]])
     assert float(negative_log_likelihood(z_hat, rest)[0]) > -math.log(12 * 20**2 / (2 * math.pi)) - 0.01
+
+
+def test_no_component_is_narrower_than_that_in_any_direction():
+    rng = np.random.default_rng(0)
+    sigma_hats, rho_hat = rng.uniform(-6, 2, [2, 4000]), rng.uniform(-5, 5, 4000)
+    sigma_hats[0, ::7], rho_hat[::5] = sigma_hats[1, ::7], 12  # a strong correlation is the way around
+    z_hat = tf.constant(np.concatenate([np.zeros([4, 4000]), sigma_hats, [rho_hat]]).T, tf.float32)
+    _, _, _, sigma1, sigma2, rho, _ = (np.float64(part) for part in mixture(z_hat))
+    covariance = np.empty([4000, 2, 2])
+    covariance[:, 0, 0], covariance[:, 1, 1] = sigma1[:, 0]**2, sigma2[:, 0]**2
+    covariance[:, 0, 1] = covariance[:, 1, 0] = (rho * sigma1 * sigma2)[:, 0]
+    narrow = np.sqrt(np.linalg.eigvalsh(covariance)[:, 0])
+    least = math.exp(model_module.LOG_SIGMA_MIN)
+    assert narrow.min() == pytest.approx(least, rel=0.01)  # rho is near 1, in float32
+
+    # A component that is wide enough is what the network put out.
+    wanted = np.exp(sigma_hats)
+    product = np.tanh(rho_hat) * wanted[0] * wanted[1]
+    free = (wanted.min(axis=0) > least) & ((wanted[0]**2 - least**2) * (wanted[1]**2 - least**2) > 1.001 * product**2)
+    free &= np.abs(rho_hat) < model_module.RHO_HAT_MAX
+    assert 500 < free.sum() < 3000
+    assert rho[free, 0] == pytest.approx(np.tanh(rho_hat[free]), rel=1e-5)
+
+
+def test_a_correlation_past_its_bound_is_pulled_back():
+    z_hat = tf.constant([[0.0, 0.0, 0.0, 0.0, -3.0, -3.0, 6.0]])
+    with tf.GradientTape() as tape:
+        tape.watch(z_hat)
+        loss = negative_log_likelihood(z_hat, np.float32([[0.05, -0.05, 0.0]]))
+    assert abs(float(mixture(z_hat).rho[0, 0])) < math.tanh(3)
+    assert float(tape.gradient(loss, z_hat)[0, 6]) > 0  # a step against it weakens the correlation
