@@ -1082,7 +1082,8 @@ def main(argv=None):
     args, given = parse(parser, argv)
     for name, needed in (("split", "eval_only"), ("json", "eval_only"), ("eval_samples", "eval_only"),
                          ("bias", "eval_samples"), ("taught_share", "teachers")):
-        if name in given and not getattr(args, needed):
+        may_be_kept = needed == "teachers" and (args.resume or args.eval_only)  # with the run's flags
+        if name in given and not getattr(args, needed) and not may_be_kept:
             parser.error(f"argument --{name}: goes with --{needed}, which is missing")
     for name in given:
         if args.eval_only and name not in WITH_EVAL_ONLY:

@@ -96,6 +96,8 @@ def test_resume_refuses_other_flags_and_other_data(tiny_run, stopped_run, tmp_pa
     message = capsys.readouterr().err
     assert message == (f"train.py: error: --rnn_size 9 contradicts the run in {stopped_run}, where it is 8; leave it "
                        "out, or start another run\n")  # fmt: skip
+    assert resume(tiny_run, stopped_run, "--taught_share=0.5") == 2  # of a run that has no teachers, too
+    assert "--taught_share 0.5 contradicts the run in " in capsys.readouterr().err
     assert {path: path.read_bytes() for path in stopped_run.rglob("*") if path.is_file()} == before
     make_corpus(tmp_path / "other", num_lines=16)
     assert train.main(["--resume", f"--model_dir={stopped_run}", f"--data_dir={tmp_path / 'other'}"]) == 2

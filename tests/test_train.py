@@ -420,6 +420,7 @@ def test_an_unknown_flag_is_refused(capsys):
         (["--model_dir="], "argument --model_dir: '' is no name of a file or folder"),
         (["--data_dir="], "argument --data_dir: '' is no name of a file or folder"),
         (["--taught_share=0.5"], "argument --taught_share: goes with --teachers, which is missing"),
+        (["--eval_only", "--taught_share=0.5"], "argument --taught_share: does not go with --eval_only"),
         (["--teachers=a,,b"], "argument --teachers: '' is no name of a file or folder"),
         (["--eval_only", "--json="], "argument --json: '' is no name of a file or folder"),
         (["--model_dir=run?"], "argument --model_dir: 'run?' holds one of *?[]\\ or no text"),
