@@ -1081,13 +1081,14 @@ def main(argv=None):
     parser = build_parser()
     args, given = parse(parser, argv)
     for name, needed in (("split", "eval_only"), ("json", "eval_only"), ("eval_samples", "eval_only"),
-                         ("bias", "eval_samples"), ("taught_share", "teachers")):
-        may_be_kept = needed == "teachers" and (args.resume or args.eval_only)  # with the run's flags
-        if name in given and not getattr(args, needed) and not may_be_kept:
+                         ("bias", "eval_samples")):
+        if name in given and not getattr(args, needed):
             parser.error(f"argument --{name}: goes with --{needed}, which is missing")
     for name in given:
         if args.eval_only and name not in WITH_EVAL_ONLY:
             parser.error(f"argument --{name}: does not go with --eval_only")
+    if "taught_share" in given and not (args.teachers or args.resume):
+        parser.error("argument --taught_share: goes with --teachers, which is missing")
     if args.overwrite and args.resume:
         parser.error("argument --overwrite: does not go with --resume")
     of_cells = [name for name in ("peephole", "recurrent_keep_prob") if getattr(args, name) != LATER[name]]
@@ -1113,7 +1114,10 @@ def main(argv=None):
         return 128 + stop.signum
     except KeyboardInterrupt:
         saved = "" if args.eval_only else f"; what was saved until now is in {args.model_dir}"
-        print(f"train.py: stopped{saved}", file=sys.stderr)
+        print(f"train.py: stopped{saved}", file=sys.stderr, flush=True)
+        if args.strategy == "multi_worker":  # as Python ends, TensorFlow may wait for the others, without end
+            sys.stdout.flush()
+            os._exit(130)
         return 130
     return 0
 
