@@ -1077,9 +1077,8 @@ def parse(parser, argv):
     return args, {name: value for name, value in given.items() if value is not unset}
 
 
-def main(argv=None):
-    parser = build_parser()
-    args, given = parse(parser, argv)
+def check_flags(parser, args, given):
+    """End with a sentence where flags of `given` (those on the command line) do not go together."""
     for name, needed in (("split", "eval_only"), ("json", "eval_only"), ("eval_samples", "eval_only"),
                          ("bias", "eval_samples")):
         if name in given and not getattr(args, needed):
@@ -1094,6 +1093,12 @@ def main(argv=None):
     of_cells = [name for name in ("peephole", "recurrent_keep_prob") if getattr(args, name) != LATER[name]]
     if of_cells and args.model != "lstm":
         parser.error(f"argument --{of_cells[0]}: does not go with --model {args.model}, which has no memory cell")
+
+
+def main(argv=None):
+    parser = build_parser()
+    args, given = parse(parser, argv)
+    check_flags(parser, args, given)
     tf.get_logger().setLevel("ERROR")  # its warnings of a damaged checkpoint say again what we say in a sentence
     try:
         if args.eval_only:
