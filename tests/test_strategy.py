@@ -17,7 +17,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.util import event_pb2
 
-FLAGS = {"num_epochs": 10, "save_every": 5, "keep_prob": 1, "precision": "float32"}
+FLAGS = {"model": "rnn", "num_layers": 1, "num_epochs": 10, "save_every": 5, "keep_prob": 1, "precision": "float32"}
 TOTAL = 10 * STEPS
 # A worker that waits argv[1] seconds for others, and sends itself the signal argv[3] when it draws minibatch argv[2].
 WORKER = """
@@ -138,7 +138,7 @@ def test_two_workers_train_as_one_process_and_the_chief_alone_writes(tiny_run, s
 
 
 def test_two_devices_train_as_one_with_dropout_of_their_own_and_leave_the_same_checkpoint(tiny_run, tmp_path):
-    flags = ["--optimizer=muon", "--skip"]
+    flags = ["--model=lstm", "--num_layers=2", "--optimizer=muon", "--skip"]
     assert main(tiny_run, tmp_path / "single", *flags, **FLAGS) == 0
     command = [sys.executable, "-c", TWO_DEVICES, *flags_of(tiny_run, tmp_path / "shared"), *flags]
     process = subprocess.run([*command, "--strategy=mirrored"], cwd=ROOT, env=environment(), capture_output=True,
