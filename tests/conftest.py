@@ -2,6 +2,7 @@
 
 import csv
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -53,6 +54,37 @@ def run_program(name, *flags, cwd):
     """Run train.py or sample.py as a user does who stands in the folder cwd; both streams are pipes."""
     command = [sys.executable, ROOT / name, *flags]
     return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=300, check=False)
+
+
+# Processes forked from one that has imported TensorFlow, and not used it: that is most of a start.
+FORKS = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+if sys.platform == "linux":
+    FORKS.set_forkserver_preload(["train"])
+
+
+def call_forked(streams, function, args):
+    """What the process of start_forked does."""
+    for number, path in enumerate(streams, 1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    function(*args)
+
+
+def start_forked(folder, function, *args):
+    """A process that calls a function of a test file; its two streams go to files in a new folder."""
+    folder.mkdir()
+    streams = folder / "out", folder / "err"
+    process = FORKS.Process(target=call_forked, args=(streams, function, args), daemon=True)
+    process.start()
+    process.streams = streams
+    return process
+
+
+def end(process):
+    """The exit status and the lines on both streams of a process of start_forked, once it has ended."""
+    process.join(120)
+    process.kill()
+    process.join()
+    return process.exitcode, *(path.read_text().splitlines() for path in process.streams)
 
 
 def make_line(points, rng):

@@ -2,12 +2,10 @@
 
 import math
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import model as model_module
-from conftest import make_args, make_points, relative_error
+from conftest import end, make_args, make_points, relative_error, start_forked
 from model import (
     LSTMState,
     Model,
@@ -19,6 +17,7 @@ from model import (
     negative_log_likelihood,
     parts,
     sample_point,
+    set_threads,
 )
 from train import make_train_step
 
@@ -208,14 +207,18 @@ def test_loss_of_a_minibatch_in_parts_is_that_of_the_whole(monkeypatch):
         assert all(relative_error(value, whole) < 1e-5 for value in sums)
 
 
-@pytest.mark.parametrize(("batch_size", "cores", "expected"), [(50, 2, [1, 2]), (50, 8, [2, 4]), (23, 8, [0, 0])])
-def test_set_threads_gives_a_part_to_each_core_before_tensorflow_is_at_work(batch_size, cores, expected):
-    code = (f"import os; os.sched_getaffinity = lambda _: range({cores}); from model import set_threads, tf; "
-            f"set_threads({batch_size}); threads = tf.config.threading; tf.zeros([1]); set_threads(50); "
-            "print(threads.get_intra_op_parallelism_threads(), threads.get_inter_op_parallelism_threads())")
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert [int(word) for word in process.stdout.split()] == expected
+def tell_threads(batch_size, cores):
+    """Print what set_threads does on a machine with some cores, for a process that has not used TensorFlow."""
+    os.sched_getaffinity = lambda _: range(cores)
+    set_threads(batch_size)
+    tf.zeros([1])
+    set_threads(50)
+    print(*(getattr(tf.config.threading, f"get_{kind}_op_parallelism_threads")() for kind in ("intra", "inter")))
+
+
+@pytest.mark.parametrize(("batch_size", "cores", "expected"), [(50, 2, "1 2"), (50, 8, "2 4"), (23, 8, "0 0")])
+def test_set_threads_gives_a_part_to_each_core_before_tensorflow_is_at_work(tmp_path, batch_size, cores, expected):
+    assert end(start_forked(tmp_path / "process", tell_threads, batch_size, cores)) == (0, [expected], [])
 
 
 def test_compiled_nll_has_the_value_and_derivative_of_the_loss():

@@ -1,16 +1,16 @@
 """train.py --strategy: replicas and workers train as one process does, and none waits forever for another."""
 
+import contextlib
 import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from types import SimpleNamespace
 
 import train
-from conftest import ROOT, STEPS, environment, main, read_losses, read_weights, tiny_flags
+from conftest import STEPS, end, main, read_losses, read_weights, start_forked, tiny_flags
 
 import numpy as np
 import pytest
@@ -19,42 +19,6 @@ from tensorflow.core.util import event_pb2
 
 FLAGS = {"model": "rnn", "num_layers": 1, "num_epochs": 10, "save_every": 5, "keep_prob": 1, "precision": "float32"}
 TOTAL = 10 * STEPS
-# A worker that waits argv[1] seconds for others, and sends itself the signal argv[3] when it draws minibatch argv[2].
-WORKER = """
-import os, signal, sys, train
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has programs in the background ignore it
-train.PATIENCE, step, signum = float(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-next_batch, drawn = train.DataLoader.next_batch, []
-def batch_with_a_signal(data):
-    drawn.append(data)
-    if len(drawn) == step:
-        os.kill(os.getpid(), signum)
-    return next_batch(data)
-train.DataLoader.next_batch = batch_with_a_signal
-sys.exit(train.main(sys.argv[4:]))
-"""
-# train.main on two devices that this machine's CPU is made to be, then their dropout masks: two times, and the second
-# time again from a checkpoint between them.
-TWO_DEVICES = """
-import json, sys, train
-import tensorflow as tf
-(cpu,) = tf.config.list_physical_devices("CPU")
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-status = train.main(sys.argv[1:])
-args = train.build_parser().parse_args([*sys.argv[1:], "--keep_prob=0.5"])
-strategy = train.Workers(args).start(args)
-with strategy.scope():
-    model = train.Model(args)
-checkpoint = tf.train.Checkpoint(model=model)
-def masks():
-    shares = strategy.run(lambda: model.dropout_masks(5, 4, 0.5)[0])
-    return [mask.numpy().tolist() for mask in strategy.experimental_local_results(shares)]
-before, path = masks(), checkpoint.write(args.model_dir + "/between")
-after = masks()
-checkpoint.read(path).assert_consumed()
-print(json.dumps([before, after, masks()]))
-sys.exit(status)
-"""
 
 
 def free_addresses():
@@ -67,20 +31,28 @@ def tf_config(addresses, index):
     return json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
 
 
-def start_worker(addresses, index, *flags, patience=60, step=0, signum=0):
-    """The process of a worker; see WORKER."""
-    command = [sys.executable, "-c", WORKER, str(patience), str(step), str(int(signum)), "--strategy=multi_worker"]
-    return subprocess.Popen([*command, *flags], cwd=ROOT, env=environment(TF_CONFIG=tf_config(addresses, index)),
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+def work(config, flags, patience, step, signum):
+    """What the process of a worker does; see start_worker."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has programs in the background ignore it
+    os.environ["TF_CONFIG"] = config
+    next_batch, drawn, train.PATIENCE = train.DataLoader.next_batch, [], patience
+
+    def batch_with_a_signal(data):
+        drawn.append(data)
+        if len(drawn) == step:
+            os.kill(os.getpid(), signum)
+        return next_batch(data)
+
+    train.DataLoader.next_batch = batch_with_a_signal
+    sys.exit(train.main(["--strategy=multi_worker", *flags]))
 
 
-def end(process):
-    """The exit status and the lines on both streams of a process, once it has ended."""
-    try:
-        out, err = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    return process.returncode, out.splitlines(), err.splitlines()
+def start_worker(folder, addresses, index, *flags, patience=60, step=0, signum=0):
+    """A process of train.main that waits `patience` seconds for others; see start_forked.
+
+    It sends itself the signal when it draws the minibatch `step`.
+    """
+    return start_forked(folder, work, tf_config(addresses, index), flags, patience, step, signum)
 
 
 def flags_of(tiny_run, folder):
@@ -125,7 +97,8 @@ def single_run(tiny_run, tmp_path_factory):
 
 def test_two_workers_train_as_one_process_and_the_chief_alone_writes(tiny_run, single_run, tmp_path):
     addresses, names = free_addresses(), ("chief", "other")
-    pair = [start_worker(addresses, k, *flags_of(tiny_run, tmp_path / names[k])) for k in (0, 1)]
+    pair = [start_worker(tmp_path / f"worker {k}", addresses, k, *flags_of(tiny_run, tmp_path / names[k]))
+            for k in (0, 1)]  # fmt: skip
     (status, out, err), (other_status, other_out, other_err) = map(end, pair)
     assert (status, err, other_status, other_err) == (0, [], 0, [])
     assert out[0].endswith("; 2 replicas") and len(out) == 12 and out[-1].startswith("Best validation loss ")
@@ -137,14 +110,38 @@ def test_two_workers_train_as_one_process_and_the_chief_alone_writes(tiny_run, s
     assert not (tmp_path / "other").exists()
 
 
+def train_on_two_devices(*flags):
+    """train.main on two devices that this machine's CPU is made to be, then their dropout masks.
+
+    These two times, and the second time again from a checkpoint between them.
+    """
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    status = train.main(flags)
+    args = train.build_parser().parse_args([*flags, "--keep_prob=0.5"])
+    strategy = train.Workers(args).start(args)
+    with strategy.scope():
+        model = train.Model(args)
+    checkpoint = tf.train.Checkpoint(model=model)
+
+    def masks():
+        shares = strategy.run(lambda: model.dropout_masks(5, 4, 0.5)[0])
+        return [mask.numpy().tolist() for mask in strategy.experimental_local_results(shares)]
+
+    before, path = masks(), checkpoint.write(args.model_dir + "/between")
+    after = masks()
+    checkpoint.read(path).assert_consumed()
+    print(json.dumps([before, after, masks()]))
+    sys.exit(status)
+
+
 def test_two_devices_train_as_one_with_dropout_of_their_own_and_leave_the_same_checkpoint(tiny_run, tmp_path):
     flags = ["--model=lstm", "--num_layers=2", "--optimizer=muon", "--skip"]
     assert main(tiny_run, tmp_path / "single", *flags, **FLAGS) == 0
-    command = [sys.executable, "-c", TWO_DEVICES, *flags_of(tiny_run, tmp_path / "shared"), *flags]
-    process = subprocess.run([*command, "--strategy=mirrored"], cwd=ROOT, env=environment(), capture_output=True,
-                             text=True, check=False)  # fmt: skip
-    assert (process.returncode, process.stderr) == (0, "")
-    head, *_, masks = process.stdout.splitlines()
+    process = start_forked(tmp_path / "process", train_on_two_devices, *flags_of(tiny_run, tmp_path / "shared"), *flags,
+                           "--strategy=mirrored")  # fmt: skip
+    status, (head, *_, masks), errors = end(process)
+    assert (status, errors) == (0, [])
     assert head.endswith("; 2 replicas")
     assert_same_run(tmp_path / "single", tmp_path / "shared")
     kept, expected = (dict(tf.train.list_variables(str(tmp_path / name / f"model.ckpt-{TOTAL}")))
@@ -169,12 +166,14 @@ def test_workers_that_are_killed_or_hang_or_are_told_to_stop_end_the_others_and_
     def train_pair(index, step, signum, *flags, patience=60):
         """What `end` says of the worker `index`, which sends itself a signal, and of the other one."""
         addresses, ends = free_addresses(), {}
-        pair = [start_worker(addresses, k, *flags_of(tiny_run, folder), *flags, patience=patience,
-                             step=step if k == index else 0, signum=signum) for k in (0, 1)]  # fmt: skip
+        pair = [start_worker(tmp_path / f"worker {step} {k}", addresses, k, *flags_of(tiny_run, folder), *flags,
+                             patience=patience, step=step if k == index else 0, signum=signum)
+                for k in (0, 1)]  # fmt: skip
         try:
             ends[1 - index] = end(pair[1 - index])
         finally:
-            pair[index].send_signal(signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pair[index].pid, signal.SIGCONT)
             ends[index] = end(pair[index])
         return ends[index], ends[1 - index], addresses[index]
 
@@ -206,12 +205,13 @@ def test_a_worker_does_not_wait_for_ever_for_one_that_was_never_started_and_obey
     waiting = []
     for index, patience in ((1, 2), (1, 100), (0, 100)):
         addresses = free_addresses()
-        process = start_worker(addresses, index, *flags_of(tiny_run, tmp_path / "run"), patience=patience)
+        process = start_worker(tmp_path / f"{len(waiting)}", addresses, index, *flags_of(tiny_run, tmp_path / "run"),
+                               patience=patience)  # fmt: skip
         waiting.append((process, addresses, index))
     for (process, addresses, index), signum in zip(waiting[1:], (signal.SIGTERM, signal.SIGINT), strict=True):
-        while not train.Workers.answers(SimpleNamespace(addresses=addresses), index) and process.poll() is None:
+        while not train.Workers.answers(SimpleNamespace(addresses=addresses), index) and process.is_alive():
             time.sleep(0.1)
-        process.send_signal(signum)
+        os.kill(process.pid, signum)
     (process, addresses, _), *signalled = waiting
     assert end(process) == (2, [], [f"train.py: error: worker 0 ({addresses[0]}) does not answer; start all workers "
                                     "within 2 seconds, with --resume if there is a checkpoint"])  # fmt: skip
@@ -264,9 +264,10 @@ def test_a_minibatch_that_replicas_cannot_share_equally_is_refused(tiny_run, tmp
 
 def test_workers_with_other_flags_are_refused(tiny_run, tmp_path):
     addresses = free_addresses()
-    pair = [start_worker(addresses, k, *flags_of(tiny_run, tmp_path / "run"), f"--seed={k}") for k in (0, 1)]
+    pair = [start_worker(tmp_path / f"{k}", addresses, k, *flags_of(tiny_run, tmp_path / "run"), f"--seed={k}")
+            for k in (0, 1)]  # fmt: skip
     for status, out, err in map(end, pair):
         assert (status, out) == (2, [])
         assert err == ["train.py: error: the workers differ in their flags, data or checkpoint; give all the same, and "
                        "a --model_dir that they share"]  # fmt: skip
-    assert os.listdir(tmp_path) == []
+    assert not (tmp_path / "run").exists()
