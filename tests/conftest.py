@@ -82,8 +82,10 @@ def start_forked(folder, function, *args):
 def end(process):
     """The exit status and the lines on both streams of a process of start_forked, once it has ended."""
     process.join(120)
+    hangs = process.is_alive()
     process.kill()
     process.join()
+    assert not hangs
     return process.exitcode, *(path.read_text().splitlines() for path in process.streams)
 
 
