@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from utils import START
+
 
 @contextlib.contextmanager
 def quiet_stderr():
@@ -595,7 +597,7 @@ class Model(tf.Module):
     def loss(self, x, y, training=False, taught=()):
         """The mean nats per point (scaled units) of y [B, T, 3], each row one point ahead of x [B, T, 3].
 
-        taught: what draw_taught returns for x; if any, their mean makes taught_share of the loss, and y the rest.
+        taught: what draw_taught returns for x and y; if any, their mean makes taught_share of the loss, and y the rest.
         """
         shares = [1.0 - self.taught_share] + [self.taught_share / len(taught)] * len(taught) if taught else [1.0]
         # Compiled in training, where all minibatches have one shape; each further shape would cost a compilation.
@@ -637,7 +639,7 @@ class Model(tf.Module):
         return [self.draw_chunk(*group, bias) for group in groups]
 
     def sample_batch(self, sess, num, batch_size, bias=0.0, style=None):
-        """Draw `batch_size` samples of `num` points at once, from the zero state and the point (0, 0, 1).
+        """Draw `batch_size` samples of `num` points at once, from the zero state and the point START.
 
         sess: the source of randomness, a tf.random.Generator. bias: as in `mixture`. style: points [n, 3] in pen units
         that every sample begins with, so that it goes on in the same hand (Graves, section 5.5). Returns float32
@@ -648,7 +650,7 @@ class Model(tf.Module):
         size = -(-batch_size // number)  # the groups are of one size, or each other size would have to be compiled
         scale, bias = np.array([self.data_scale, self.data_scale, 1.0], np.float32), tf.constant(bias, tf.float32)
         style = np.zeros([0, 3], np.float32) if style is None else np.asarray(style, np.float32) / scale
-        read = np.concatenate([[[0.0, 0.0, 1.0]], style]).astype(np.float32)
+        read = np.concatenate([[START], style]).astype(np.float32)
         states, z_style = self.initial_state(1), tf.zeros([1, 0, 1 + 6 * self.num_mixture])
         if len(style):
             z_style, states = self(tf.constant(read[None, :-1]))
@@ -716,13 +718,14 @@ def put_side_by_side(model, networks):
         variable.assign(values)
 
 
-def draw_taught(teachers, x, generator):
+def draw_taught(teachers, x, y, generator):
     """What teachers, a list of Models that do not drop out, say of the points after x [B, T, 3] in scaled units.
 
     A list of TAUGHT_DRAWS tensors [B, T, 3] of points drawn from their densities with a tf.random.Generator. Each
     teacher has its share of the rows of x, B being at least their number: as rows are random, all is drawn from the
     mean of their densities, that of the ensemble (Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural
-    Network", arXiv 1503.02531).
+    Network", arXiv 1503.02531). Where a window of x starts as samples do, which teachers may never have read, the
+    points are those of y [B, T, 3], one point ahead of x.
     """
     edges = [x.shape[0] * k // len(teachers) for k in range(len(teachers) + 1)]
     draw, drawn = compiled(sample_point), []
@@ -733,7 +736,8 @@ def draw_taught(teachers, x, generator):
         noise = tf.concat([generator.uniform(size), generator.normal(size)], axis=1)
         points = draw(tf.reshape(z_hat, [-1, z_hat.shape[-1]]), noise)
         drawn.append(tf.reshape(points, [TAUGHT_DRAWS, end - start, x.shape[1], 3]))
-    return tf.unstack(tf.concat(drawn, axis=1))
+    starts = tf.reduce_all(x[:, :1] == START, axis=2, keepdims=True)
+    return tf.unstack(tf.where(starts, y, tf.concat(drawn, axis=1)))
 
 
 # ------------------------------------------------------------------------------------------------------- evaluation

@@ -166,7 +166,8 @@ def build_parser():
     data.add_argument("--batch_size", default=50, type=number(int, 1, 1 << 20), help="windows in a minibatch")
     data.add_argument("--seq_length", default=300, type=number(int, 1, 1 << 20), help="points in a window")
     data.add_argument("--first_points", default=0.0, type=number(float, 0, 1),
-                      help="probability that a window starts at its line's first point, not anywhere in the line")
+                      help="probability that a window starts where its line does, not anywhere in it; half of these "
+                           "windows start with the point (0, 0, 1) before the line, as samples do")
     data.add_argument("--stretch", default=0.0, type=number(float, 0, 0.9),
                       help="a window's dx and dy are multiplied by random factors from 1 - STRETCH to 1 + STRETCH")
 
@@ -585,7 +586,7 @@ def make_train_step(model, optimizer, grad_clip, teachers=()):
     optimizer._all_reduce_sum_gradients = lambda pairs: pairs  # they are summed before, to be clipped
 
     def summed(x, y, stop):
-        taught = draw_taught(teachers, x, model.generator) if teachers else ()
+        taught = draw_taught(teachers, x, y, model.generator) if teachers else ()
         with tf.GradientTape() as tape:
             loss = model.loss(x, y, training=True, taught=taught) / replicas
         values = [loss, tf.identity(stop), *tape.gradient(loss, variables)]

@@ -61,6 +61,7 @@ class Lines(NamedTuple):
 # A point as the database writes it, with the white space behind it. See _read_points.
 _POINT = re.compile(rb'<Point x="(-?\d{1,9})" y="(-?\d{1,9})" time="[\d.]+"/>[ \t\r\n]*')
 LIMIT = 500  # pen units: longer moves are cut down to it
+START = (0.0, 0.0, 1.0)  # the point before a sample's first
 _MAX_XML_BYTES = 16 << 20  # a line has about 40 kB
 _MAX_HEADER_BYTES = 1 << 20  # of an archive: a member's long name and the like
 _MAX_RATIO = 100  # an archive's size unpacked and packed; that of the database is 7
@@ -580,11 +581,12 @@ class DataLoader:
                 f"No training line in {self.folder} is longer than seq_length + 2 = {seq_length + 2} points, "
                 f"the longest has {longest}; use a smaller --seq_length."
             )
-        self._points, self._offsets, self.data = self._scale([line for line in training if len(line) > seq_length + 2])
+        long = [line for line in training if len(line) > seq_length + 2]
+        self._points, offsets, lines = self._scale([np.vstack([START, line]) for line in long])
+        self.data, self._firsts, self._lengths = [line[1:] for line in lines], offsets[:-1] + 1, np.diff(offsets) - 1
         _, _, self.valid_data = self._scale([line for line in validation if len(line) >= 2])
         moves = np.concatenate([np.zeros((0, 2)), *(line[1:, :2] for line in training + validation)])
         self.deviations = tuple(np.clip(moves, -limit, limit).std(axis=0).tolist())
-        self._lengths = np.diff(self._offsets)
         self._windows = np.repeat(np.arange(len(self.data)), self._lengths // (seq_length + 2))
         self.num_batches = max(1, len(self._windows) // batch_size)
 
@@ -620,13 +622,15 @@ class DataLoader:
         """Return x and y, float32 [B, T, 3] in scaled units, y one point ahead of x.
 
         Each window's line is drawn in proportion to len(line) // (seq_length + 2), its start uniformly, but with
-        probability first_points at the line's first point; its dx and its dy are multiplied by two random factors from
+        probability first_points where the line begins: half of these windows start at its first point, and half at
+        START before that, as samples do. A window's dx and its dy are multiplied by two random factors from
         1 - stretch to 1 + stretch.
         """
         line = self.rng.choice(self._windows, self.batch_size)
-        start = self._offsets[line] + self.rng.integers(self._lengths[line] - self.seq_length)
+        start = self._firsts[line] + self.rng.integers(self._lengths[line] - self.seq_length)
         if self.first_points:
-            start = np.where(self.rng.random(self.batch_size) < self.first_points, self._offsets[line], start)
+            chance = self.rng.random(self.batch_size) / self.first_points
+            start = np.where(chance < 1, self._firsts[line] - (chance < 0.5), start)
         rows = start[:, None] + np.arange(self.seq_length)
         x, y = self._points[rows], self._points[rows + 1]
         if self.stretch:

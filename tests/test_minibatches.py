@@ -177,14 +177,19 @@ def test_next_batch_draws_lines_by_length_and_windows_uniformly(tmp_path):
         assert ((counts - expected) ** 2 / expected).sum() < quantile  # p = 0.001 for windows - 1
 
 
-def test_next_batch_starts_a_share_of_the_windows_at_the_first_point(tmp_path):
+def test_next_batch_starts_a_share_of_the_windows_where_their_lines_do(tmp_path):
     cache_of(tmp_path, [line(200, seed) for seed in range(3)], ["a-01", "b-01", "c-01"])
-    loader = DataLoader(1000, 20, seed=1, data_dir=tmp_path, first_points=0.3)
+    loader = DataLoader(1000, 20, seed=1, data_dir=tmp_path, first_points=0.6)
     x, y = loader.next_batch()
-    firsts = [data[:20].tobytes() for data in loader.data]
-    starts = np.array([window.tobytes() in firsts for window in x])
-    assert 0.25 < starts.mean() < 0.36
+    firsts = [data[:20] for data in loader.data]
+    befores = [np.concatenate([[[0, 0, 1]], first[:-1]]).astype(np.float32) for first in firsts]
+    for windows, targets in ((firsts, [data[1:21] for data in loader.data]), (befores, firsts)):
+        starts = np.array([any(np.array_equal(row, window) for window in windows) for row in x])
+        assert 0.25 < starts.mean() < 0.36
+        assert all(any(np.array_equal(row, target) for target in targets) for row in y[starts])
     assert np.array_equal(x[:, 1:], y[:, :-1])
+    x, _ = DataLoader(1000, 20, seed=1, data_dir=tmp_path).next_batch()
+    assert not any(np.array_equal(row, window) for row in x for window in befores)
 
 
 def test_next_batch_stretches_each_window_by_two_factors(tmp_path):

@@ -24,8 +24,9 @@ def certain(value, **changes):
 
 
 def test_teachers_share_the_rows_of_a_minibatch():
-    x = tf.constant(make_points(5, 7))
-    drawn = draw_taught([certain(3.0), certain(-2.0, rnn_size=5, num_mixture=4)], x, tf.random.Generator.from_seed(1))
+    x, y = (tf.constant(make_points(5, 7, seed)) for seed in range(2))
+    teachers = [certain(3.0), certain(-2.0, rnn_size=5, num_mixture=4)]
+    drawn = draw_taught(teachers, x, y, tf.random.Generator.from_seed(1))
     assert len(drawn) == model_module.TAUGHT_DRAWS
     for points in drawn:
         assert points.shape == (5, 7, 3)
@@ -37,7 +38,7 @@ def test_teachers_share_the_rows_of_a_minibatch():
 def test_drawn_points_are_those_of_the_teachers_density():
     teacher, x = Model(make_args(), infer=True), np.repeat(make_points(1, 6), 4000, axis=0)
     teacher.output.bias.assign(0.3 * tf.random.stateless_normal([19], [1, 2]))
-    drawn = np.stack(draw_taught([teacher], tf.constant(x), tf.random.Generator.from_seed(1)))
+    drawn = np.stack(draw_taught([teacher], tf.constant(x), x, tf.random.Generator.from_seed(1)))
     z_hat = teacher(x[:1])[0][0]
     mean, eos = model_module.mean_move(z_hat), model_module.mixture(z_hat).eos
     np.testing.assert_allclose(drawn.mean(axis=(0, 1)), np.concatenate([mean, eos[:, None]], axis=1), atol=0.06)
@@ -51,6 +52,14 @@ def test_loss_is_that_of_the_data_and_of_what_is_taught_in_shares(changes, share
     expected = (1 - share) * alone + share * np.mean(others)
     for training in (False, True):
         assert float(model.loss(x, y, training, taught)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_windows_that_start_as_samples_do_are_not_taught():
+    x, y = (make_points(4, 9, seed) for seed in range(2))
+    x[1, 0] = x[3, 0] = x[2, 4] = (0, 0, 1)
+    for points in draw_taught([certain(3.0)], tf.constant(x), y, tf.random.Generator.from_seed(1)):
+        assert np.array_equal(points.numpy()[[1, 3]], y[[1, 3]])
+        np.testing.assert_allclose(points[::2], np.broadcast_to([3, -3, 0], [2, 9, 3]), atol=0.1)
 
 
 def test_a_student_comes_close_to_its_teacher(tiny_run, tmp_path):
