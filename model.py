@@ -40,7 +40,8 @@ with quiet_stderr():  # TensorFlow tells of its build and of drivers that it did
     import tensorflow as tf
 
 LAYERS = {"rnn": keras.layers.SimpleRNN, "gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
-LOG_SIGMA_MIN = -4.24  # a deviation of 0.0144 scaled units, that of rounding to pen units: least in any direction
+SIGMA_MIN = 0.288  # pen units, a component's least deviation in any direction: what rounding to pen units adds
+LOG_SIGMA_MIN = -8.1  # of 0.0003 scaled units, below which none is, whatever is asked for
 RHO_HAT_MAX = 8.0  # 1 - rho^2 stays above 4e-7
 LOGIT_MAX = 1e4  # of Z_0 and pi_hat
 DISTANCE_MAX = 1e9  # from a component's mean to a point, per axis; the squared deviations stay within float32
@@ -99,19 +100,19 @@ def bound(value, low, high):
     return tf.grad_pass_through(lambda v: tf.clip_by_value(v, low, high))(value)
 
 
-def split_outputs(z_hat):
+def split_outputs(z_hat, log_sigma_min=LOG_SIGMA_MIN):
     """The parts of z_hat [..., 1 + 6 M] in the post's order: Z_0, then pi, mu1, mu2, sigma1, sigma2, rho [..., M].
 
     Departure: all but the means have bounds, since a density may otherwise grow without limit on a single
-    point, and end in NaN. No component is narrower than s = exp(LOG_SIGMA_MIN) in any direction: the smaller
+    point, and end in NaN. No component is narrower than s = exp(log_sigma_min) in any direction: the smaller
     eigenvalue of its covariance is at least s^2 where each deviation is at least s, and
-    rho^2 <= (1 - e1) (1 - e2) with e_j = (s / sigma_j)^2.
+    rho^2 <= (1 - e1) (1 - e2) with e_j = (s / sigma_j)^2. The functions below take log_sigma_min, too.
     """
     eos_hat, z_hat = bound(z_hat[..., 0], -LOGIT_MAX, LOGIT_MAX), z_hat[..., 1:]
     pi_hat, mu1, mu2, sigma1_hat, sigma2_hat, rho_hat = tf.split(z_hat, 6, axis=-1)
     pi_hat = bound(pi_hat, -LOGIT_MAX, LOGIT_MAX)
-    sigma1_hat, sigma2_hat = (bound(s, LOG_SIGMA_MIN, 80.0) for s in (sigma1_hat, sigma2_hat))
-    e1, e2 = (tf.exp(2.0 * (LOG_SIGMA_MIN - s)) for s in (sigma1_hat, sigma2_hat))
+    sigma1_hat, sigma2_hat = (bound(s, log_sigma_min, 80.0) for s in (sigma1_hat, sigma2_hat))
+    e1, e2 = (tf.exp(2.0 * (log_sigma_min - s)) for s in (sigma1_hat, sigma2_hat))
     # artanh r = ln(1 + r) - 1/2 ln(1 - r^2), without the difference 1 - r^2, which float32 loses near r = 1
     most = tf.math.log1p(tf.sqrt((1.0 - e1) * (1.0 - e2))) - 0.5 * tf.math.log(e1 + e2 - e1 * e2)
     most = tf.minimum(most, RHO_HAT_MAX)
@@ -119,12 +120,12 @@ def split_outputs(z_hat):
     return eos_hat, pi_hat, mu1, mu2, sigma1_hat, sigma2_hat, rho_hat
 
 
-def mixture(z_hat, bias=0.0):
+def mixture(z_hat, bias=0.0, log_sigma_min=LOG_SIGMA_MIN):
     """The Mixture that the outputs z_hat [..., 1 + 6 M] stand for (Graves, eq. 18 to 22; eos with the post's sign).
 
     bias: of at least 0; likely components become likelier and deviations exp(bias) times smaller (eq. 61 and 62).
     """
-    eos_hat, pi_hat, mu1, mu2, sigma1_hat, sigma2_hat, rho_hat = split_outputs(z_hat)
+    eos_hat, pi_hat, mu1, mu2, sigma1_hat, sigma2_hat, rho_hat = split_outputs(z_hat, log_sigma_min)
     pi, sigma1, sigma2 = tf.nn.softmax(pi_hat * (1.0 + bias)), tf.exp(sigma1_hat - bias), tf.exp(sigma2_hat - bias)
     return Mixture(pi, mu1, mu2, sigma1, sigma2, tf.tanh(rho_hat), tf.sigmoid(-eos_hat))
 
@@ -135,13 +136,13 @@ def mean_move(z_hat):
     return tf.stack([tf.reduce_sum(m.pi * m.mu1, axis=-1), tf.reduce_sum(m.pi * m.mu2, axis=-1)], axis=-1)
 
 
-def negative_log_likelihood(z_hat, target):
+def negative_log_likelihood(z_hat, target, log_sigma_min=LOG_SIGMA_MIN):
     """Nats per point [...] of target [..., 3] under z_hat [..., 1 + 6 M] (Graves, eq. 26), in logarithms throughout.
 
     With u_j = (x_j - mu_j) / sigma_j, eq. 24 and 25 give the logarithm of a component:
     -1/2 ((u1 - rho u2)^2 / (1 - rho^2) + u2^2) - ln(2 pi sigma1 sigma2) - 1/2 ln(1 - rho^2).
     """
-    eos_hat, pi_hat, mu1, mu2, sigma1_hat, sigma2_hat, rho_hat = split_outputs(z_hat)
+    eos_hat, pi_hat, mu1, mu2, sigma1_hat, sigma2_hat, rho_hat = split_outputs(z_hat, log_sigma_min)
     dx, dy, eos = (target[..., k] for k in range(3))
     u1 = bound(dx[..., None] - mu1, -DISTANCE_MAX, DISTANCE_MAX) * tf.exp(-sigma1_hat)
     u2 = bound(dy[..., None] - mu2, -DISTANCE_MAX, DISTANCE_MAX) * tf.exp(-sigma2_hat)
@@ -155,24 +156,24 @@ def negative_log_likelihood(z_hat, target):
 
 
 @compiled
-def nll_and_slope(z_hat, target):
+def nll_and_slope(z_hat, target, log_sigma_min):
     """negative_log_likelihood [...] and its derivative by z_hat [..., 1 + 6 M]."""
     with tf.GradientTape() as tape:
         tape.watch(z_hat)
-        nll = negative_log_likelihood(z_hat, target)
+        nll = negative_log_likelihood(z_hat, target, log_sigma_min)
     return nll, tape.gradient(nll, z_hat)
 
 
 @tf.custom_gradient
-def compiled_nll(z_hat, target):
+def compiled_nll(z_hat, target, log_sigma_min):
     """negative_log_likelihood [...], compiled for each shape with its derivative; nothing else is kept for that."""
-    nll, slope = nll_and_slope(z_hat, target)
-    return nll, lambda d_nll: (d_nll[..., None] * slope, None)
+    nll, slope = nll_and_slope(z_hat, target, log_sigma_min)
+    return nll, lambda d_nll: (d_nll[..., None] * slope, None, None)
 
 
-def sample_point(z_hat, noise, bias=0.0):
+def sample_point(z_hat, noise, bias=0.0, log_sigma_min=LOG_SIGMA_MIN):
     """A point [B, 3] drawn from z_hat [B, 1 + 6 M] with noise [B, 4]: two uniform numbers and two standard normals."""
-    m = mixture(z_hat, bias)
+    m = mixture(z_hat, bias, log_sigma_min)
     below = tf.cast(tf.cumsum(m.pi, axis=-1)[:, :-1] < noise[:, :1], tf.int32)
     chosen = tf.one_hot(tf.reduce_sum(below, axis=-1), m.pi.shape[-1])
     mu1, mu2, sigma1, sigma2, rho = (tf.reduce_sum(chosen * value, axis=-1) for value in m[1:6])
@@ -456,11 +457,12 @@ class Model(tf.Module):
     """The network: `num_layers` recurrent layers of `rnn_size` units, dropout on each one's output, 1 + 6 M outputs.
 
     args: the flags of train.py (or config.json) as attributes: model, rnn_size, num_layers, num_mixture, keep_prob,
-    data_scale, and, where given, recurrent_keep_prob, peephole, skip, polar, taught_share, seed, precision. infer:
-    never drop out. recurrent_keep_prob: of the gate g in lstm layers; see lstm_gates. skip: the points go into every
-    layer and every layer into the output (Graves, figure 1). polar: what goes in is polar_inputs of the points.
-    taught_share: see loss. Weights lie in Keras layers (`layers`, `output`), peepholes [3, H] (of i, f, o) in
-    `peepholes`. Raises ValueError for an unknown kind of layer.
+    data_scale, and, where given, recurrent_keep_prob, peephole, skip, polar, taught_share, sigma_min, seed, precision.
+    infer: never drop out. recurrent_keep_prob: of the gate g in lstm layers; see lstm_gates. skip: the points go into
+    every layer and every layer into the output (Graves, figure 1). polar: what goes in is polar_inputs of the points.
+    taught_share: see loss. sigma_min: the least deviation of a component in any direction, in pen units;
+    `log_sigma_min` is its logarithm in scaled units. Weights lie in Keras layers (`layers`, `output`), peepholes [3, H]
+    (of i, f, o) in `peepholes`. Raises ValueError for an unknown kind of layer.
     """
 
     def __init__(self, args, infer=False):
@@ -471,6 +473,8 @@ class Model(tf.Module):
         self.data_scale, self.keep_prob = args.data_scale, 1.0 if infer else args.keep_prob
         self.recurrent_keep_prob = 1.0 if infer else getattr(args, "recurrent_keep_prob", 1.0)
         self.taught_share = getattr(args, "taught_share", 0.75)
+        sigma_min = getattr(args, "sigma_min", SIGMA_MIN) / self.data_scale
+        self.log_sigma_min = math.log(max(sigma_min, math.exp(LOG_SIGMA_MIN)))
         seed = getattr(args, "seed", None)
         seeds = iter(np.random.SeedSequence(seed).generate_state(2 * args.num_layers + 2).tolist())
         self.skip, self.polar = getattr(args, "skip", False), getattr(args, "polar", False)
@@ -605,7 +609,8 @@ class Model(tf.Module):
         sums = []
         for part_x, *targets in parts(x, y, *taught):
             z_hat, _ = self(part_x, training=training)
-            sums += [share * tf.reduce_sum(nll(z_hat, target)) for share, target in zip(shares, targets, strict=True)]
+            sums += [share * tf.reduce_sum(nll(z_hat, target, self.log_sigma_min))
+                     for share, target in zip(shares, targets, strict=True)]
         return tf.add_n(sums) / tf.cast(tf.size(y[..., 0]), tf.float32)
 
     # ------------------------------------------------------------------------------------------------------ drawing
@@ -623,7 +628,7 @@ class Model(tf.Module):
         def step(t, point, states, points, z_hats):
             h, states = self.step(point, states, weights)
             z_hat = tf.matmul(h, w) + b
-            point = sample_point(z_hat, noise[t], bias)
+            point = sample_point(z_hat, noise[t], bias, self.log_sigma_min)
             return t + 1, point, states, points.write(t, point), z_hats.write(t, z_hat)
 
         shapes = ([noise.shape[1], size] for size in (3, b.shape[0]))
@@ -668,7 +673,7 @@ class Model(tf.Module):
                          for part in zip(*chunks, strict=True))
         z_hats = tf.concat([tf.tile(z_style, [batch_size, 1, 1]), z_hats], axis=1)
         strokes = np.concatenate([np.tile(style, [batch_size, 1, 1]), drawn], axis=1)
-        m = mixture(z_hats, bias)
+        m = mixture(z_hats, bias, self.log_sigma_min)
         scaled = {name: getattr(m, name) * self.data_scale for name in ("mu1", "mu2", "sigma1", "sigma2")}
         return strokes * scale, Mixture(*(np.asarray(value) for value in m._replace(**scaled)))
 
@@ -734,7 +739,7 @@ def draw_taught(teachers, x, y, generator):
         z_hat = tf.repeat(tf.reshape(z_hat, [1, -1, z_hat.shape[-1]]), TAUGHT_DRAWS, axis=0)
         size = [TAUGHT_DRAWS * (end - start) * x.shape[1], 2]
         noise = tf.concat([generator.uniform(size), generator.normal(size)], axis=1)
-        points = draw(tf.reshape(z_hat, [-1, z_hat.shape[-1]]), noise)
+        points = draw(tf.reshape(z_hat, [-1, z_hat.shape[-1]]), noise, 0.0, teacher.log_sigma_min)
         drawn.append(tf.reshape(points, [TAUGHT_DRAWS, end - start, x.shape[1], 3]))
     starts = tf.reduce_all(x[:, :1] == START, axis=2, keepdims=True)
     return tf.unstack(tf.where(starts, y, tf.concat(drawn, axis=1)))
@@ -755,7 +760,8 @@ def make_score(model):
         scores = []
         for (part,) in parts(points):
             z_hat, _ = model(part[:, :-1])
-            scores.append((negative_log_likelihood(z_hat, part[:, 1:]), mean_move(z_hat) - part[:, 1:, :2]))
+            nats = negative_log_likelihood(z_hat, part[:, 1:], model.log_sigma_min)
+            scores.append((nats, mean_move(z_hat) - part[:, 1:, :2]))
         return [tf.concat(values, axis=0) for values in zip(*scores, strict=True)]
 
     def score(lines):

@@ -26,6 +26,7 @@ from model import (
     LAYERS,
     LONG,
     SCORE_BATCH,
+    SIGMA_MIN,
     Model,
     draw_taught,
     evaluate,
@@ -57,7 +58,7 @@ NOT_IN_CONFIG = ("model_dir", "resume", "overwrite", "strategy", "eval_only", "s
 SWITCHES = ("peephole", "skip", "polar")  # flags without a value
 # What flags were in runs that lack them.
 LATER = {**dict.fromkeys(SWITCHES, False), "recurrent_keep_prob": 1.0, "init": "", "teachers": "",
-         "taught_share": 0.75}
+         "taught_share": 0.75, "sigma_min": SIGMA_MIN}
 # Flags that decide what weights there are, and what for.
 NETWORK = ("model", "rnn_size", "num_layers", "num_mixture", "peephole", "skip", "polar", "data_scale")
 SIZES = ("rnn_size", "num_mixture")  # those of several networks side by side add up
@@ -148,6 +149,10 @@ def build_parser():
     network.add_argument("--rnn_size", default=256, type=number(int, 1, 65536), help="units in a layer")
     network.add_argument("--num_layers", default=2, type=number(int, 1, 64), help="recurrent layers")
     network.add_argument("--num_mixture", default=20, type=number(int, 1, 1024), help="normals in the mixture")
+    network.add_argument("--sigma_min", default=SIGMA_MIN, type=number(float, 0, 1000),
+                         help="least standard deviation of a normal in any direction, pen units; 0: as small as it "
+                              "gets, as in the post, where the likelihood becomes that of coordinates being whole "
+                              "numbers")
     network.add_argument("--peephole", action="store_true", help="let lstm gates see the memory cell")
     network.add_argument("--skip", action="store_true",
                          help="let every layer see the points, and the output every layer")

@@ -227,7 +227,7 @@ def test_compiled_nll_has_the_value_and_derivative_of_the_loss():
     for function in (negative_log_likelihood, compiled_nll):
         with tf.GradientTape() as tape:
             tape.watch(z_hat)
-            nll = function(z_hat, target)
+            nll = function(z_hat, target, -1.0)
             total = tf.reduce_sum(nll * tf.range(4.0))
         results.append([nll, tape.gradient(total, z_hat)])
     for plain, ours in zip(*results, strict=True):
@@ -477,6 +477,15 @@ def test_loss_and_gradient_are_finite_for_any_finite_numbers():
     assert all(np.isfinite(value).all() for value in mixture(z_hat))
 
 
+def narrow_network(**flags):
+    """A network of one component, as narrow as it may be, at (0, 0), and no ends of stroke."""
+    model = Model(make_args(rnn_size=1, num_layers=1, num_mixture=1, keep_prob=1.0, **flags))
+    for variable in model.trainable_variables:
+        variable.assign(tf.zeros_like(variable))
+    model.trainable_variables[4].assign([50.0, 0.0, 0.0, 0.0, -60.0, -60.0, 0.0])
+    return model
+
+
 def test_a_component_past_the_bounds_is_pulled_back():
     z_hat = tf.constant([[0.0, 0.0, 0.0, 0.0, -60.0, -60.0, 0.0]])
     with tf.GradientTape() as tape:
@@ -489,10 +498,31 @@ def test_a_component_past_the_bounds_is_pulled_back():
 
 def test_no_deviation_is_below_that_of_rounding_to_pen_units():
     # Narrower components win on the whole numbers that coordinates are, not on handwriting.
-    assert 20 * math.exp(model_module.LOG_SIGMA_MIN) == pytest.approx(1 / math.sqrt(12), rel=0.01)
-    rest = tf.zeros([1, 3])  # the pen does not move
-    z_hat = tf.constant([[50.0, 0.0, 0.0, 0.0, -60.0, -60.0, 0.0]])
-    assert float(negative_log_likelihood(z_hat, rest)[0]) > -math.log(12 * 20**2 / (2 * math.pi)) - 0.01
+    assert math.sqrt(12) * model_module.SIGMA_MIN == pytest.approx(1, rel=0.01)
+    rest = np.zeros([1, 2, 3], np.float32)  # the pen does not move
+    for scale in 20.0, 5.0:
+        model = narrow_network(data_scale=scale)
+        nats = -math.log(12 * scale**2 / (2 * math.pi))
+        (score, _), = model_module.make_score(model)(rest)
+        assert score == pytest.approx(nats, abs=0.01)
+        assert [float(model.loss(rest[:, :1], rest[:, 1:], training)) for training in (False, True)] == pytest.approx(
+            [nats, nats], abs=0.01)
+
+
+@pytest.mark.parametrize(("asked", "least"), [(3.0, 3.0), (0.0, 20 * math.exp(model_module.LOG_SIGMA_MIN))])
+def test_sigma_min_bounds_what_is_learned_and_drawn_and_taught(asked, least):
+    model, rest = narrow_network(sigma_min=asked), np.zeros([1, 2, 3], np.float32)
+    expected = -math.log((20 / least)**2 / (2 * math.pi))
+    (score, _), = model_module.make_score(model)(rest)
+    assert score == pytest.approx(expected, abs=1e-4)
+    assert [float(model.loss(rest[:, :1], rest[:, 1:], training)) for training in (False, True)] == pytest.approx(
+        [expected, expected], abs=1e-4)
+    strokes, params = model.sample(tf.random.Generator.from_seed(0), 2000)
+    assert params.sigma1 == pytest.approx(np.full([2000, 1], least), rel=1e-4)
+    taught = model_module.draw_taught([model], np.ones([1, 1000, 3], np.float32), np.ones([1, 1000, 3], np.float32),
+                                      tf.random.Generator.from_seed(0))
+    for moves in strokes[:, :2], 20 * np.concatenate([part[0, :, :2] for part in taught]):
+        assert moves.std() == pytest.approx(least, rel=0.1)
 
 
 def test_no_component_is_narrower_than_that_in_any_direction():
@@ -500,12 +530,12 @@ def test_no_component_is_narrower_than_that_in_any_direction():
     sigma_hats, rho_hat = rng.uniform(-6, 2, [2, 4000]), rng.uniform(-5, 5, 4000)
     sigma_hats[0, ::7], rho_hat[::5] = sigma_hats[1, ::7], 12  # a strong correlation is the way around
     z_hat = tf.constant(np.concatenate([np.zeros([4, 4000]), sigma_hats, [rho_hat]]).T, tf.float32)
-    _, _, _, sigma1, sigma2, rho, _ = (np.float64(part) for part in mixture(z_hat))
+    least = math.exp(-4.24)
+    _, _, _, sigma1, sigma2, rho, _ = (np.float64(part) for part in mixture(z_hat, 0.0, math.log(least)))
     covariance = np.empty([4000, 2, 2])
     covariance[:, 0, 0], covariance[:, 1, 1] = sigma1[:, 0]**2, sigma2[:, 0]**2
     covariance[:, 0, 1] = covariance[:, 1, 0] = (rho * sigma1 * sigma2)[:, 0]
     narrow = np.sqrt(np.linalg.eigvalsh(covariance)[:, 0])
-    least = math.exp(model_module.LOG_SIGMA_MIN)
     assert narrow.min() == pytest.approx(least, rel=0.01)  # rho is near 1, in float32
 
     # A component that is wide enough is what the network put out.
@@ -521,6 +551,6 @@ def test_a_correlation_past_its_bound_is_pulled_back():
     z_hat = tf.constant([[0.0, 0.0, 0.0, 0.0, -3.0, -3.0, 6.0]])
     with tf.GradientTape() as tape:
         tape.watch(z_hat)
-        loss = negative_log_likelihood(z_hat, np.float32([[0.05, -0.05, 0.0]]))
-    assert abs(float(mixture(z_hat).rho[0, 0])) < math.tanh(3)
+        loss = negative_log_likelihood(z_hat, np.float32([[0.05, -0.05, 0.0]]), -4.24)
+    assert abs(float(mixture(z_hat, 0.0, -4.24).rho[0, 0])) < math.tanh(3)
     assert float(tape.gradient(loss, z_hat)[0, 6]) > 0  # a step against it weakens the correlation

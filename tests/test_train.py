@@ -575,11 +575,11 @@ def test_read_config_refuses_what_is_no_json(tmp_path, text):
 def test_a_run_from_before_a_flag_is_read_as_if_with_its_default(tiny_run, tmp_path):
     folder = shutil.copytree(tiny_run.folder, tmp_path / "run")
     config = json.loads((folder / "config.json").read_text())
-    del config["skip"], config["polar"], config["recurrent_keep_prob"], config["taught_share"]
+    del config["skip"], config["polar"], config["recurrent_keep_prob"], config["taught_share"], config["sigma_min"]
     (folder / "config.json").write_text(json.dumps(config))
     found = train.read_config(folder)
     assert found.skip is False and found.polar is False
-    assert found.recurrent_keep_prob == 1 and found.taught_share == 0.75
+    assert found.recurrent_keep_prob == 1 and found.taught_share == 0.75 and found.sigma_min == 0.288
     assert train.restore(folder).units == config["rnn_size"]
 
 
