@@ -106,7 +106,8 @@ def split_outputs(z_hat, log_sigma_min=LOG_SIGMA_MIN):
     Departure: all but the means have bounds, since a density may otherwise grow without limit on a single
     point, and end in NaN. No component is narrower than s = exp(log_sigma_min) in any direction: the smaller
     eigenvalue of its covariance is at least s^2 where each deviation is at least s, and
-    rho^2 <= (1 - e1) (1 - e2) with e_j = (s / sigma_j)^2. The functions below take log_sigma_min, too.
+    rho^2 <= (1 - e1) (1 - e2) with e_j = (s / sigma_j)^2. log_sigma_min: at least LOG_SIGMA_MIN, of scaled
+    units; the functions below that take it hand it on to here.
     """
     eos_hat, z_hat = bound(z_hat[..., 0], -LOGIT_MAX, LOGIT_MAX), z_hat[..., 1:]
     pi_hat, mu1, mu2, sigma1_hat, sigma2_hat, rho_hat = tf.split(z_hat, 6, axis=-1)

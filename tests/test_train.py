@@ -213,7 +213,7 @@ def test_weight_decay_shrinks_the_matrices_between_layers_alone(optimizer):
 
 @pytest.mark.parametrize("flags", [["--model=rnn"], ["--model=gru"], ["--model=lstm", "--peephole"],
                                    ["--num_layers=2", "--skip", "--polar", "--optimizer=muon", "--decay=linear",
-                                    "--recurrent_keep_prob=0.9"]])
+                                    "--recurrent_keep_prob=0.9", "--sigma_min=1"]])
 def test_every_kind_of_layer_learns(tiny_run, tmp_path, flags):
     assert main(tiny_run, tmp_path, *flags, num_layers=1) == 0
     first, second = read_losses(tmp_path)
@@ -222,6 +222,8 @@ def test_every_kind_of_layer_learns(tiny_run, tmp_path, flags):
     assert any("peephole" in name for name in weights) == ("--peephole" in flags)
     network = train.restore(tmp_path)
     assert [network.skip, network.polar] == ["--skip" in flags, "--polar" in flags]
+    sigma_min = 1 if "--sigma_min=1" in flags else 0.288
+    assert network.data_scale * math.exp(network.log_sigma_min) == pytest.approx(sigma_min)
     assert train.read_config(tmp_path).recurrent_keep_prob == (0.9 if "--recurrent_keep_prob=0.9" in flags else 1)
 
 
