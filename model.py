@@ -47,6 +47,7 @@ LOGIT_MAX = 1e4  # of Z_0 and pi_hat
 DISTANCE_MAX = 1e9  # from a component's mean to a point, per axis; the squared deviations stay within float32
 PIECES = 2  # of a sequence in training, one after the other: what the derivative needs is held for one at a time
 PART_ROWS = 12  # fewest windows of a minibatch that are worth a core of their own
+NORM_EPSILON = 1e-5  # beside the variance that layer normalisation divides by
 TAUGHT_DRAWS = 2  # points drawn from a teacher's density for each one of the data
 SCORE_BATCH = 64  # lines whose losses are computed at once
 LONG = 300  # points: some published figures are those of lines at least as long
@@ -84,7 +85,8 @@ class LSTMWeights(NamedTuple):
 
     w: tf.Tensor  # [D + H, 4 H] kernel over recurrent kernel
     b: tf.Tensor  # [4 H]
-    p: tf.Tensor | None  # [3, H] peepholes of i, f, o
+    p: list  # of one tensor [3, H], the peepholes of i, f, o, or of none
+    n: list  # of one tensor [2, 5, H], the gains of i, f, g, o and the cell in layer normalisation and their offsets
 
 
 def compiled(function):
@@ -207,61 +209,58 @@ def drop_out(h, mask, keep_prob):
     return h if mask is None else tf.where(mask, h / keep_prob, 0.0)
 
 
-def lstm_gates(z, c, p, g_mask=None, g_keep_prob=1.0):
-    """The gates i, f, g, o, the new cell c' and tanh c', [B, H] each, from z [4, B, H], the cell c and peepholes p.
+def normalise(v):
+    """v [..., H] less its mean, and divided by its deviation, over the units (Ba, Kiros and Hinton, eq. 4)."""
+    v = v - tf.reduce_mean(v, axis=-1, keepdims=True)
+    return v * tf.math.rsqrt(tf.reduce_mean(tf.square(v), axis=-1, keepdims=True) + NORM_EPSILON)
 
-    i = sigmoid(z_i + p_i c), f = sigmoid(z_f + p_f c), g = tanh(z_g), c' = f c + i g, o = sigmoid(z_o + p_o c')
-    (Graves, eq. 7 to 10). What goes into the cell drops out by g_mask, bool [B, H], what is in it stays (Semeniuta,
-    Severyn and Barth, "Recurrent Dropout without Memory Loss", arXiv 1603.05118): c' = f c + i drop_out(g).
+
+def lstm_point(z, c, p=(), n=(), g_mask=None, g_keep_prob=1.0):
+    """The new LSTMState (h', c') from z [4, B, H] and the cell c [B, H]; p and n: see LSTMWeights.
+
+    i = sigmoid(z_i + p_i c), f = sigmoid(z_f + p_f c), g = tanh(z_g), c' = f c + i g, o = sigmoid(z_o + p_o c') and
+    h' = o tanh c' (Graves, eq. 7 to 11). What goes into the cell drops out by g_mask, bool [B, H], what is in it stays
+    (Semeniuta, Severyn and Barth, "Recurrent Dropout without Memory Loss", arXiv 1603.05118): c' = f c + i drop_out(g).
+    With n, the z of each gate, and the c' inside tanh, are first normalised over the layer's units, multiplied by a
+    gain and moved by an offset each (J. L. Ba, J. R. Kiros and G. E. Hinton, "Layer Normalization", arXiv 1607.06450,
+    eq. 20 to 22, but that all that goes into a gate is one sum).
     """
-    i, f, g, o = tf.unstack(tf.cast(z, tf.float32))
-    if p is not None:
-        i, f = i + p[0] * c, f + p[1] * c
-    i, f, g = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g)
-    c = f * c + i * drop_out(g, g_mask, g_keep_prob)
-    o = tf.sigmoid(o if p is None else o + p[2] * c)
-    return i, f, g, o, c, tf.tanh(c)
+    z, of_cell = tf.cast(z, tf.float32), lambda cell: cell
+    if n:
+        gain, offset = tf.unstack(*n)
+        z = normalise(z) * gain[:4, None] + offset[:4, None]
+        of_cell = lambda cell: normalise(cell) * gain[4] + offset[4]  # noqa: E731
+    i, f, g, o = tf.unstack(z)
+    if p:
+        i, f = i + p[0][0] * c, f + p[0][1] * c
+    c = tf.sigmoid(f) * c + tf.sigmoid(i) * drop_out(tf.tanh(g), g_mask, g_keep_prob)
+    o = tf.sigmoid(o + p[0][2] * c if p else o)
+    return LSTMState(o * tf.tanh(of_cell(c)), c)
 
 
 @compiled
-def lstm_cell(z, c, p=None, mask=None, keep_prob=1.0, g_mask=None, g_keep_prob=1.0):
-    """The new LSTMState (o tanh c', c') from z [4, B, H], c [B, H] and peepholes p [3, H] (Graves, eq. 11).
-
-    And its h after dropout by the mask, bool [B, H]; g_mask: see lstm_gates.
-    """
-    *_, o, c, tanh_c = lstm_gates(z, c, p, g_mask, g_keep_prob)
-    h = o * tanh_c
-    return LSTMState(h, c), drop_out(h, mask, keep_prob)
+def lstm_cell(z, c, p=(), n=(), mask=None, keep_prob=1.0, g_mask=None, g_keep_prob=1.0):
+    """What lstm_point returns, and its h after dropout by the mask, bool [B, H]."""
+    state = lstm_point(z, c, p, n, g_mask, g_keep_prob)
+    return state, drop_out(state.h, mask, keep_prob)
 
 
 @compiled
-def lstm_cell_backward(z, c, p, mask, keep_prob, d_xh, d_above, dc, g_mask=None, g_keep_prob=1.0):
-    """The derivative of lstm_cell: dz [B, 4 H] in the type of z, and dc of the cell before.
+def lstm_cell_backward(z, c, p, n, mask, keep_prob, d_xh, d_above, dc, g_mask=None, g_keep_prob=1.0):
+    """The derivative of lstm_cell: dz [B, 4 H] in the type of z, dc of the cell before, and [dp, dn], lists as p and n.
 
     The output went into several products, and dh = d_xh + m sum(d_above) with m what drops out: d_xh [B, .. + H] of the
     layer's own next xh, d_above a list of [B, H + ..], of the xh of the layer above and of what the network puts out.
     """
-    i, f, g, o, _, tanh_c = lstm_gates(z, c, p, g_mask, g_keep_prob)
-    units = c.shape[1]
+    units, product_type = c.shape[1], z.dtype
     d_above = tf.add_n([tf.cast(d[:, :units], tf.float32) for d in d_above])
     dh = tf.cast(d_xh[:, -units:], tf.float32) + drop_out(d_above, mask, keep_prob)
-    do = dh * tanh_c * o * (1.0 - o)
-    dc = dc + dh * o * (1.0 - tanh_c * tanh_c)
-    if p is not None:
-        dc = dc + do * p[2]
-    di, df = dc * drop_out(g, g_mask, g_keep_prob) * i * (1.0 - i), dc * c * f * (1.0 - f)
-    dg = drop_out(dc * i, g_mask, g_keep_prob) * (1.0 - g * g)
-    dc = dc * f
-    if p is not None:
-        dc = dc + di * p[0] + df * p[1]
-    return tf.cast(tf.concat([di, df, dg, do], axis=1), z.dtype), dc
-
-
-def peephole_gradient(dz, c, last_c):
-    """The derivative [3, H] by a layer's peepholes: dz [T B, 4 H], c before each point [T B, H] and after the last."""
-    di, df, _, do = tf.split(tf.cast(dz, tf.float32), 4, axis=1)
-    after = tf.concat([c[tf.shape(last_c)[0]:], last_c], axis=0)
-    return tf.stack([tf.reduce_sum(d * cell, axis=0) for d, cell in ((di, c), (df, c), (do, after))])
+    z = tf.cast(z, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch([z, c, p, n])
+        state = lstm_point(z, c, p, n, g_mask, g_keep_prob)
+    dz, dc, *d_vectors = tape.gradient(state, [z, c, p, n], LSTMState(dh, dc))
+    return tf.cast(tf.concat(tf.unstack(dz), axis=1), product_type), dc, d_vectors
 
 
 def gru_step(x, layer, h):
@@ -301,9 +300,8 @@ def lstm_sequence(x, masks, keep_prob, states, layers, product_type=tf.float32, 
     (TensorArray), no copies, and only xh, z and c of each point, from which the gates are found again.
     """
     num_layers, num_steps, inputs, units = len(layers), tf.shape(x)[0], x.shape[2], states[0].h.shape[1]
-    peephole, read = layers[0].p is not None, range(num_layers) if skip else [num_layers - 1]  # by the network's output
+    read = range(num_layers) if skip else [num_layers - 1]  # by the network's output
     widths = [inputs] + [units + inputs if skip else units] * (num_layers - 1)  # of what comes in from below
-    layers = [tuple(value for value in weights if value is not None) for weights in layers]
     structure = (x, list(masks), list(g_masks), list(states), layers)
 
     def array(width=units, dtype=tf.float32, gates=()):
@@ -312,7 +310,7 @@ def lstm_sequence(x, masks, keep_prob, states, layers, product_type=tf.float32, 
     @tf.custom_gradient
     def run(*tensors):
         x, masks, g_masks, states, layers = tf.nest.pack_sequence_as(structure, tensors)
-        peepholes = [p[0] if p else None for _, _, *p in layers]
+        vectors = [more for _, _, *more in layers]  # [p, n] of each
         layers = [tf.cast(tf.concat([w, b[None]], axis=0), product_type) for w, b, *_ in layers]
         by_gate = [tf.transpose(tf.reshape(wb, [-1, 4, units]), [1, 0, 2]) for wb in layers]
         one = tf.ones([tf.shape(x)[1], 1])
@@ -328,7 +326,7 @@ def lstm_sequence(x, masks, keep_prob, states, layers, product_type=tf.float32, 
                 c, xh = states[k].c, tf.cast(tf.concat([*below, states[k].h, one], axis=1), product_type)
                 z = tf.matmul(xh[None], by_gate[k])  # [4, B, H]: a gate each, to take one of them copies nothing
                 drop, drop_g = drops(k, t)
-                states[k], output = lstm_cell(z, c, peepholes[k], *drop, *drop_g)
+                states[k], output = lstm_cell(z, c, *vectors[k], *drop, *drop_g)
                 saved[k] = [a.write(t, value) for a, value in zip(saved[k], (xh, z, c), strict=True)]
                 outputs.append(output)
                 below = [output, below[-1]] if skip else [output]
@@ -345,29 +343,31 @@ def lstm_sequence(x, masks, keep_prob, states, layers, product_type=tf.float32, 
             # [k]: from dz of layer k to its xh; the lowest layer's input waits until after the loop.
             w_turned = [tf.transpose(wb[0 if k else inputs:-1]) for k, wb in enumerate(layers)]
 
-            def step_back(t, d_xhs, dcs, dzs):
-                d_xhs, dcs, dzs, d_above = list(d_xhs), list(dcs), list(dzs), []
+            def step_back(t, d_xhs, dcs, dzs, d_vectors):
+                d_xhs, dcs, dzs, d_vectors, d_above = list(d_xhs), list(dcs), list(dzs), list(d_vectors), []
                 for k in reversed(range(num_layers)):
                     d_above += [d_outs[k].read(t)] if k in d_outs else []
                     (drop, drop_g), (z, c) = drops(k, t), (a.read(t) for a in saved[k][1:])
-                    dz, dcs[k] = lstm_cell_backward(z, c, peepholes[k], *drop, d_xhs[k], d_above, dcs[k], *drop_g)
+                    dz, dcs[k], d_now = lstm_cell_backward(z, c, *vectors[k], *drop, d_xhs[k], d_above, dcs[k],
+                                                           *drop_g)
+                    d_vectors[k] = tf.nest.map_structure(tf.add, d_vectors[k], d_now)
                     dzs[k] = dzs[k].write(t, dz)
                     d_xhs[k] = tf.matmul(dz, w_turned[k])
                     d_above = [d_xhs[k]]
-                return t - 1, d_xhs, dcs, dzs
+                return t - 1, d_xhs, dcs, dzs, d_vectors
 
             d_finals = tf.nest.pack_sequence_as(list(states), d_finals)
             d_xhs = [tf.pad(tf.cast(d.h, product_type), [[0, 0], [width if k else 0, 0]])
                      for k, (d, width) in enumerate(zip(d_finals, widths, strict=True))]
             dzs = [array(4 * units, product_type) for _ in layers]
-            _, d_xhs, dcs, dzs = tf.while_loop(lambda t, *_: t >= 0, step_back,
-                                               (num_steps - 1, d_xhs, [d.c for d in d_finals], dzs),
-                                               maximum_iterations=num_steps)
+            dcs, d_vectors = [d.c for d in d_finals], tf.nest.map_structure(tf.zeros_like, vectors)
+            _, d_xhs, dcs, dzs, d_vectors = tf.while_loop(lambda t, *_: t >= 0, step_back,
+                                                          (num_steps - 1, d_xhs, dcs, dzs, d_vectors),
+                                                          maximum_iterations=num_steps)
             d_layers, dzs = [], [array.concat() for array in dzs]
-            for (xh, _, c), dz, final in zip(saved, dzs, finals, strict=True):
+            for (xh, *_), dz, d_more in zip(saved, dzs, d_vectors, strict=True):
                 d_wb = matmul(xh.concat(), dz, transpose_a=True)
-                d_p = [peephole_gradient(dz, c.concat(), final.c)] if peephole else []
-                d_layers.append([d_wb[:-1], d_wb[-1], *d_p])
+                d_layers.append([d_wb[:-1], d_wb[-1], *d_more])
             # x is the first layer's whole input, and with skip the end of that of the others.
             d_x = tf.add_n([matmul(dz, tf.transpose(wb[width - inputs:width])) for dz, wb, width
                             in zip(dzs, layers if skip else layers[:1], widths, strict=False)])
@@ -438,8 +438,10 @@ def shapes(args):
     for size in sizes:
         found += [[size, width], [units, width], [2, width] if args.model == "gru" else [width]]
     found += [[output_size, puts_out], [puts_out]]
-    has_peephole = args.model == "lstm" and getattr(args, "peephole", False)
-    return found + [[3, units] for _ in sizes if has_peephole] + [[3]]
+    has_peephole, has_norm = (args.model == "lstm" and getattr(args, name, False)
+                              for name in ("peephole", "layer_norm"))
+    found += [[3, units] for _ in sizes if has_peephole]
+    return found + [[2, 5, units] for _ in sizes if has_norm] + [[3]]
 
 
 def training_bytes(args):
@@ -458,12 +460,14 @@ class Model(tf.Module):
     """The network: `num_layers` recurrent layers of `rnn_size` units, dropout on each one's output, 1 + 6 M outputs.
 
     args: the flags of train.py (or config.json) as attributes: model, rnn_size, num_layers, num_mixture, keep_prob,
-    data_scale, and, where given, recurrent_keep_prob, peephole, skip, polar, taught_share, sigma_min, seed, precision.
-    infer: never drop out. recurrent_keep_prob: of the gate g in lstm layers; see lstm_gates. skip: the points go into
+    data_scale, and, where given, recurrent_keep_prob, peephole, layer_norm, skip, polar, taught_share, sigma_min, seed,
+    precision.
+    infer: never drop out. recurrent_keep_prob: of the gate g in lstm layers; see lstm_point. skip: the points go into
     every layer and every layer into the output (Graves, figure 1). polar: what goes in is polar_inputs of the points.
     taught_share: see loss. sigma_min: the least deviation of a component in any direction, in pen units;
     `log_sigma_min` is its logarithm in scaled units. Weights lie in Keras layers (`layers`, `output`), peepholes [3, H]
-    (of i, f, o) in `peepholes`. Raises ValueError for an unknown kind of layer.
+    (of i, f, o) in `peepholes`, with layer_norm gains and offsets [2, 5, H] in `norms` (see LSTMWeights). Raises
+    ValueError for an unknown kind of layer.
     """
 
     def __init__(self, args, infer=False):
@@ -494,8 +498,11 @@ class Model(tf.Module):
         initializer = keras.initializers.GlorotUniform(next(seeds))
         self.output = keras.layers.Dense(1 + 6 * self.num_mixture, kernel_initializer=initializer)
         self.output.build((None, output_size))
-        has_peephole = self.kind == "lstm" and getattr(args, "peephole", False)
+        has_peephole, has_norm = (self.kind == "lstm" and getattr(args, name, False)
+                                  for name in ("peephole", "layer_norm"))
         self.peepholes = [tf.Variable(tf.zeros([3, self.units]), name="peephole") for _ in sizes if has_peephole]
+        norm = tf.constant([[1.0] * 5, [0.0, 1.0, 0.0, 0.0, 0.0]])[..., None]  # gains 1, of the forget gate's offset 1
+        self.norms = [tf.Variable(tf.tile(norm, [1, 1, self.units]), name="norm") for _ in sizes if has_norm]
         self.generator = tf.random.Generator.from_seed(next(seeds))  # of the dropout masks
         self.on_gpu = bool(tf.config.list_logical_devices("GPU"))
         precision = getattr(args, "precision", "float32")
@@ -504,9 +511,9 @@ class Model(tf.Module):
 
     @property
     def trainable_variables(self):
-        """All weights, layer by layer from the input up, then the output's kernel and bias, then peepholes."""
+        """All weights, layer by layer from the input up, the output's kernel and bias, peepholes, gains and offsets."""
         owned = [v.value for layer in [*self.layers, self.output] for v in layer.trainable_variables]
-        return owned + list(self.peepholes)
+        return owned + list(self.peepholes) + list(self.norms)
 
     def hidden_matrices(self):
         """The large matrices inside the network: of what comes in from a layer below, and of its own last output."""
@@ -520,11 +527,12 @@ class Model(tf.Module):
 
     def lstm_weights(self):
         """The lstm layers' weights as a list of LSTMWeights, float32."""
-        peepholes = [p.value() for p in self.peepholes] or [None] * len(self.layers)
+        peepholes, norms = ([[v.value()] for v in some] or [[]] * len(self.layers)
+                            for some in (self.peepholes, self.norms))
         cells = [layer.cell for layer in self.layers]
         return [
-            LSTMWeights(tf.concat([cell.kernel.value, cell.recurrent_kernel.value], 0), cell.bias.value.value(), p)
-            for cell, p in zip(cells, peepholes, strict=True)
+            LSTMWeights(tf.concat([cell.kernel.value, cell.recurrent_kernel.value], 0), cell.bias.value.value(), p, n)
+            for cell, p, n in zip(cells, peepholes, norms, strict=True)
         ]
 
     def dropout_masks(self, num_steps, batch_size, keep_prob):
@@ -555,7 +563,7 @@ class Model(tf.Module):
         for layer, state in zip(weights, states, strict=True):
             if self.kind == "lstm":
                 z = tf.matmul(tf.concat([below, state.h], axis=1), layer.w) + layer.b
-                new.append(lstm_cell(tf.stack(tf.split(z, 4, axis=1)), state.c, layer.p)[0])
+                new.append(lstm_cell(tf.stack(tf.split(z, 4, axis=1)), state.c, layer.p, layer.n)[0])
             else:
                 new.append(RNNState((gru_step if self.kind == "gru" else rnn_step)(below, layer, state.h)))
             below = self.join(new[-1].h, x)
@@ -573,14 +581,14 @@ class Model(tf.Module):
         """Outputs z_hat [B, T, 1 + 6 M] and final states for the points x [B, T, 3], from `states` or from zero.
 
         training: drop out, and use the loop whose derivative is written by hand (lstm on a CPU; `precision` bfloat16
-        holds for its products alone). On a GPU the Keras layers run, since they pick cuDNN; but they have neither
-        peepholes nor dropout of g, with which the loop runs anywhere.
+        holds for its products alone). On a GPU the Keras layers run, since they pick cuDNN; but they have no peepholes,
+        layer normalisation or dropout of g, with which the loop runs anywhere.
         """
         x = polar_inputs(x) if self.polar else x
         states = self.initial_state(tf.shape(x)[0]) if states is None else states
         masks, g_masks = (self.dropout_masks(tf.shape(x)[1], tf.shape(x)[0], keep_prob) if training else []
                           for keep_prob in (self.keep_prob, self.recurrent_keep_prob))
-        if self.peepholes or g_masks or (self.kind == "lstm" and training and not self.on_gpu):
+        if self.peepholes or self.norms or g_masks or (self.kind == "lstm" and training and not self.on_gpu):
             product_type, pieces = (self.product_type, PIECES) if training else (tf.float32, 1)
             pieces = min(pieces, x.shape[1] or pieces)
             weights, x, z_hats = self.lstm_weights(), tf.transpose(x, [1, 0, 2]), []
@@ -694,7 +702,8 @@ class Model(tf.Module):
 def put_side_by_side(model, networks):
     """Give a Model the weights of other Models, their units and their mixtures' components side by side.
 
-    With H_k units and M_k components each, it has to have sum H_k and sum M_k, and to be like each of them otherwise.
+    With H_k units and M_k components each, it has to have sum H_k and sum M_k, and to be like each of them otherwise;
+    several have no layer normalisation, which would be over the units of all.
     Nothing connects units of different networks; the logit of the end of stroke is the mean of theirs. So it puts out
     something like the mean of their densities, and of one network, the same.
     """
@@ -715,6 +724,7 @@ def put_side_by_side(model, networks):
         places = [place for k in range(number) for place in ((above if k else np.arange(points), into), (units, into),
                                                              bias)]
         places += [(read, out), (out,)] + [(np.arange(3), units) for _ in model.peepholes]
+        places += [(np.arange(2), np.arange(5), units) for _ in model.norms]
         for values, place, variable in zip(whole, places, network.trainable_variables, strict=True):
             values[np.ix_(*place)] += variable.numpy()
         first_unit, first_component = first_unit + network.units, first_component + network.num_mixture

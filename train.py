@@ -55,12 +55,13 @@ except ImportError:  # on Windows, where nothing guards a folder against two run
 SAMPLE_LENGTH = 800  # points of a sample that is compared with real lines
 # Flags that say nothing about the run itself.
 NOT_IN_CONFIG = ("model_dir", "resume", "overwrite", "strategy", "eval_only", "split", "json", "eval_samples", "bias")
-SWITCHES = ("peephole", "skip", "polar")  # flags without a value
+SWITCHES = ("peephole", "layer_norm", "skip", "polar")  # flags without a value
 # What flags were in runs that lack them.
 LATER = {**dict.fromkeys(SWITCHES, False), "recurrent_keep_prob": 1.0, "init": "", "teachers": "",
          "taught_share": 0.75, "sigma_min": SIGMA_MIN}
 # Flags that decide what weights there are, and what for.
-NETWORK = ("model", "rnn_size", "num_layers", "num_mixture", "peephole", "skip", "polar", "data_scale")
+NETWORK = ("model", "rnn_size", "num_layers", "num_mixture", "peephole", "layer_norm", "skip", "polar",
+           "data_scale")
 SIZES = ("rnn_size", "num_mixture")  # those of several networks side by side add up
 DEVIATIONS = ("sigma_x", "sigma_y")  # kept beside the flags in config.json: those of the moves trained on, pen units
 WITH_EVAL_ONLY = ("eval_only", "model_dir", "data_dir", "split", "json", "eval_samples", "bias", "seed")
@@ -154,6 +155,8 @@ def build_parser():
                               "gets, as in the post, where the likelihood becomes that of coordinates being whole "
                               "numbers")
     network.add_argument("--peephole", action="store_true", help="let lstm gates see the memory cell")
+    network.add_argument("--layer_norm", action="store_true",
+                         help="normalise what goes into each lstm gate, and the memory cell, over the layer's units")
     network.add_argument("--skip", action="store_true",
                          help="let every layer see the points, and the output every layer")
     network.add_argument("--polar", action="store_true",
@@ -527,6 +530,9 @@ def load_others(args, rows):
         if Path(folder).resolve() == Path(args.model_dir).resolve():
             raise RunError(f"--teachers {folder} is this run's own --model_dir; name other runs")
     start = args.init.split(",") if args.init and not args.resume else []
+    if len(start) > 1 and args.layer_norm:
+        raise RunError(f"--init {args.init}: networks with --layer_norm do not go side by side, since each normalises "
+                       "over its own units alone; name one")
     alike = [name for name in NETWORK if len(start) == 1 or name not in SIZES]
     start = [load_other(args, "init", folder, alike) for folder in start]
     sizes = sum(network.units for network in start), sum(network.num_mixture for network in start)
@@ -1096,7 +1102,8 @@ def check_flags(parser, args, given):
         parser.error("argument --taught_share: goes with --teachers, which is missing")
     if args.overwrite and args.resume:
         parser.error("argument --overwrite: does not go with --resume")
-    of_cells = [name for name in ("peephole", "recurrent_keep_prob") if getattr(args, name) != LATER[name]]
+    of_cells = [name for name in ("peephole", "layer_norm", "recurrent_keep_prob")
+                if getattr(args, name) != LATER[name]]
     if of_cells and args.model != "lstm":
         parser.error(f"argument --{of_cells[0]}: does not go with --model {args.model}, which has no memory cell")
 

@@ -11,7 +11,7 @@ from model import (
     Model,
     compiled_nll,
     drop_out,
-    lstm_gates,
+    lstm_point,
     lstm_sequence,
     mixture,
     negative_log_likelihood,
@@ -100,20 +100,21 @@ def test_train_step_equals_three_reference_steps(reference):
 
 
 @pytest.mark.parametrize(
-    ("layers", "peephole", "dropout", "skip"),  # dropout: of outputs (h), of the gate g
-    [(1, False, "", False), (2, True, "hg", False), (3, False, "h", False), (3, True, "", False),
-     (2, False, "g", False), (1, False, "h", True), (3, True, "hg", True)],
+    ("layers", "flags", "dropout"),  # dropout: of outputs (h), of the gate g
+    [(1, [], ""), (2, ["peephole"], "hg"), (3, [], "h"), (3, ["peephole"], ""), (2, [], "g"), (1, ["skip"], "h"),
+     (3, ["peephole", "skip"], "hg"), (2, ["layer_norm"], "h"), (3, ["peephole", "layer_norm", "skip"], "hg")],
 )
-def test_lstm_sequence_derivative_equals_automatic_one(layers, peephole, dropout, skip):
+def test_lstm_sequence_derivative_equals_automatic_one(layers, flags, dropout):
     batch, steps, units = 3, 7, 5
     rng = np.random.default_rng(layers)
 
     def draw(*shape):
         return tf.constant(rng.normal(size=shape), tf.float32)
 
-    model = Model(make_args(rnn_size=units, num_layers=layers, peephole=peephole, skip=skip))
-    for variable in model.peepholes:
-        variable.assign(draw(3, units))
+    model = Model(make_args(rnn_size=units, num_layers=layers, **dict.fromkeys(flags, True)))
+    skip, vectors = "skip" in flags, [*model.peepholes, *model.norms]
+    for variable in vectors:
+        variable.assign(draw(*variable.shape))
     x, states = draw(steps, batch, 3), [LSTMState(draw(batch, units), draw(batch, units)) for _ in range(layers)]
     masks, g_masks = ([draw(steps, batch, units) > 0 for _ in range(layers) if what in dropout] for what in "hg")
     d_out, d_final = draw(steps, batch, units * (layers if skip else 1)), draw(batch, units)
@@ -127,8 +128,7 @@ def test_lstm_sequence_derivative_equals_automatic_one(layers, peephole, dropout
                     below = tf.concat([below, x[t]], axis=1)
                 z = tf.concat([below, states[k].h], axis=1) @ weights[k].w + weights[k].b
                 drop_g = [g_masks[k][t], 0.6] if g_masks else []
-                *_, o, c, tanh_c = lstm_gates(tf.split(z, 4, axis=1), states[k].c, weights[k].p, *drop_g)
-                states[k] = LSTMState(o * tanh_c, c)
+                states[k] = lstm_point(tf.split(z, 4, axis=1), states[k].c, weights[k].p, weights[k].n, *drop_g)
                 below = states[k].h * tf.cast(masks[k][t], tf.float32) / 0.7 if masks else states[k].h
                 read.append(below)
             outputs.append(tf.concat(read if skip else read[-1:], axis=1))
@@ -139,7 +139,7 @@ def test_lstm_sequence_derivative_equals_automatic_one(layers, peephole, dropout
         return lstm_sequence(x, masks, 0.7, states, weights, tf.float32, skip, g_masks, 0.6)
 
     for run in (automatic, by_hand):
-        inputs = [x, *tf.nest.flatten(states), *model.trainable_variables[: 3 * layers], *model.peepholes]
+        inputs = [x, *tf.nest.flatten(states), *model.trainable_variables[: 3 * layers], *vectors]
         with tf.GradientTape() as tape:
             tape.watch(inputs)
             outputs, finals = run(x, states, model.lstm_weights())
@@ -288,13 +288,41 @@ def test_peephole_follows_graves_equations():
     assert relative_error(z_hat[0], np.stack(expected) @ kernel + bias) < 1e-5
 
 
+def test_layer_norm_follows_the_papers_equations():
+    rng = np.random.default_rng(4)
+    model = Model(make_args(rnn_size=4, num_layers=1, layer_norm=True))
+    gain, offset = rng.normal(size=(2, 5, 4))
+    model.norms[0].assign([gain, offset])
+    kernel, recurrent, bias = (v.numpy().astype(float) for v in model.trainable_variables[:3])
+    x, h, c = rng.normal(size=(1, 6, 3)), np.zeros(4), np.zeros(4)
+
+    def normalised(values, k):
+        return gain[k] * (values - values.mean()) / np.sqrt(values.var() + 1e-5) + offset[k]
+
+    def sigmoid(z):
+        return 1 / (1 + np.exp(-z))
+
+    expected = []
+    for point in x[0]:
+        i, f, g, o = (normalised(z, k) for k, z in enumerate(np.split(point @ kernel + h @ recurrent + bias, 4)))
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(normalised(c, 4))
+        expected.append(h)
+    z_hat, _ = model(x.astype(np.float32))
+    kernel, bias = (v.numpy().astype(float) for v in model.trainable_variables[3:5])
+    assert relative_error(z_hat[0], np.stack(expected) @ kernel + bias) < 1e-5
+
+
 def test_forget_bias_is_one():
     bias = Model(make_args()).trainable_variables[2].numpy()
     assert bias.tolist() == [0.0] * 8 + [1.0] * 8 + [0.0] * 16
+    gains, offsets = Model(make_args(layer_norm=True)).norms[0].numpy()
+    assert (gains == 1).all() and offsets.tolist() == [[float(gate == "f")] * 8 for gate in "ifgoc"]
 
 
-NETWORKS = [{"model": "lstm"}, {"peephole": True}, {"model": "gru"}, {"model": "rnn"}, {"skip": True}, {"polar": True},
-            {"peephole": True, "skip": True, "polar": True}, {"model": "gru", "skip": True, "polar": True}]
+NETWORKS = [{"model": "lstm"}, {"peephole": True}, {"layer_norm": True}, {"model": "gru"}, {"model": "rnn"},
+            {"skip": True}, {"polar": True}, {"peephole": True, "layer_norm": True, "skip": True, "polar": True},
+            {"model": "gru", "skip": True, "polar": True}]
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -353,7 +381,8 @@ def test_recurrent_dropout_falls_on_what_goes_into_the_memory_cell(on_gpu):
 
     weights = model.lstm_weights()[0]
     z = tf.concat([x[:, 0], start.h], axis=1) @ weights.w + weights.b
-    _, f, _, _, unchanged, _ = (value[0] for value in lstm_gates(tf.split(z, 4, axis=1), start.c, None))
+    z = tf.split(z, 4, axis=1)
+    f, unchanged = tf.sigmoid(z[1])[0], lstm_point(z, start.c).c[0]
     zero = tf.zeros([1, 8], tf.bool)
     np.testing.assert_allclose(cells(zero, *one)[0], f * start.c[0], rtol=1e-5)  # what was in the cell stays
     kept = f * start.c[0] + (unchanged - f * start.c[0]) / 0.6
@@ -373,7 +402,8 @@ def test_seed_decides_weights_and_dropout():
 
 
 @pytest.mark.parametrize("changes", [{}, {"model": "gru"}, {"model": "rnn", "num_layers": 1}, {"peephole": True},
-                                     {"model": "gru", "peephole": True}, {"skip": True, "num_layers": 3},
+                                     {"model": "gru", "peephole": True, "layer_norm": True},
+                                     {"skip": True, "num_layers": 3}, {"layer_norm": True, "peephole": True},
                                      {"polar": True}, {"skip": True, "polar": True, "num_layers": 3}])
 def test_shapes_are_those_of_the_model(changes):
     args = make_args(**changes)

@@ -197,8 +197,8 @@ def test_restore_gives_the_best_weights_or_else_the_newest(broken_run):
     assert not any(np.allclose(a, b) for a, b in ((trained, newest), (newest, best), (best, trained)))
 
 
-@pytest.mark.parametrize("network", [{"model": "gru"}, {"model": "rnn"}, {"peephole": True}, {"num_layers": 1},
-                                     {"skip": True}, {"polar": True}])
+@pytest.mark.parametrize("network", [{"model": "gru"}, {"model": "rnn"}, {"peephole": True}, {"layer_norm": True},
+                                     {"num_layers": 1}, {"skip": True}, {"polar": True}])
 def test_restore_reads_every_kind_of_network(broken_run, network):
     config = json.loads((broken_run / "config.json").read_text())
     (broken_run / "config.json").write_text(json.dumps({**config, **network}))

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 
 @pytest.mark.parametrize("network", [{"model": "lstm"}, {"peephole": True}, {"model": "gru"}, {"model": "rnn"},
-                                     {"skip": True}, {"skip": True, "polar": True}])
+                                     {"layer_norm": True}, {"skip": True}, {"skip": True, "polar": True}])
 def test_sample_follows_its_own_density(network):
     model = Model(make_args(**network), infer=True)
     num = CHUNK + 30

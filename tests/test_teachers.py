@@ -123,6 +123,15 @@ def test_networks_side_by_side_put_out_what_each_of_them_does(changes):
             np.testing.assert_allclose(value, np.concatenate(values, axis=-1), atol=2e-5)
 
 
+def test_one_network_with_layer_norm_is_taken_over_as_it_is():
+    network, whole = (Model(make_args(layer_norm=True, seed=seed)) for seed in (1, 2))
+    for k, variable in enumerate(network.trainable_variables):
+        variable.assign_add(0.3 * tf.random.stateless_normal(variable.shape, [k, 1]))
+    put_side_by_side(whole, [network])
+    for ours, theirs in zip(whole.trainable_variables, network.trainable_variables, strict=True):
+        assert np.array_equal(ours, theirs)
+
+
 def test_init_starts_from_networks_side_by_side(tiny_run, tmp_path):
     flags = [f"--init={tiny_run.folder},{tiny_run.folder}", "--rnn_size=16", "--num_mixture=4"]
     assert main(tiny_run, tmp_path, *flags, "--learning_rate=1e-12") == 0
@@ -138,6 +147,8 @@ def test_init_starts_from_networks_side_by_side(tiny_run, tmp_path):
         (["--init={run},{run}"], "--init {run},{run}: their --rnn_size make 16 together and that of this run is 8; "),
         (["--init={run},{run}", "--rnn_size=16", "--num_mixture=5"], "--init {run},{run}: their --num_mixture make 4 "),
         (["--init={run},{run}", "--rnn_size=16", "--num_mixture=4", "--polar"], "--init {run}: its --polar is False "),
+        (["--init={run},{run}", "--rnn_size=16", "--num_mixture=4", "--layer_norm"],
+         "--init {run},{run}: networks with --layer_norm do not go side by side, since each normalises over its own "),
         (["--init={run}x"], "--init {run}x: {run}x/config.json cannot be read (No such file or directory); name "),
         (["--teachers={run},{run}x"], "--teachers {run}x: {run}x/config.json cannot be read (No such file or "),
         (["--teachers={run}", "--data_scale=10"], "--teachers {run}: its --data_scale is 20.0 and that of this run 10"),

@@ -212,6 +212,7 @@ def test_weight_decay_shrinks_the_matrices_between_layers_alone(optimizer):
 
 
 @pytest.mark.parametrize("flags", [["--model=rnn"], ["--model=gru"], ["--model=lstm", "--peephole"],
+                                   ["--layer_norm", "--optimizer=muon"],
                                    ["--num_layers=2", "--skip", "--polar", "--optimizer=muon", "--decay=linear",
                                     "--recurrent_keep_prob=0.9", "--sigma_min=1"]])
 def test_every_kind_of_layer_learns(tiny_run, tmp_path, flags):
@@ -220,6 +221,7 @@ def test_every_kind_of_layer_learns(tiny_run, tmp_path, flags):
     assert second["train_loss"] < first["train_loss"] and second["valid_loss"] < first["valid_loss"]
     weights = read_weights(tf.train.latest_checkpoint(str(tmp_path)))
     assert any("peephole" in name for name in weights) == ("--peephole" in flags)
+    assert any("norms" in name for name in weights) == ("--layer_norm" in flags)
     network = train.restore(tmp_path)
     assert [network.skip, network.polar] == ["--skip" in flags, "--polar" in flags]
     sigma_min = 1 if "--sigma_min=1" in flags else 0.288
@@ -419,6 +421,8 @@ def test_an_unknown_flag_is_refused(capsys):
         (["--model=rnn", "--recurrent_keep_prob=0.9"],
          "argument --recurrent_keep_prob: does not go with --model rnn, which has no memory cell"),
         (["--model=gru", "--peephole"], "argument --peephole: does not go with --model gru, which has no memory cell"),
+        (["--model=rnn", "--layer_norm"],
+         "argument --layer_norm: does not go with --model rnn, which has no memory cell"),
         (["--model_dir="], "argument --model_dir: '' is no name of a file or folder"),
         (["--data_dir="], "argument --data_dir: '' is no name of a file or folder"),
         (["--taught_share=0.5"], "argument --taught_share: goes with --teachers, which is missing"),
