@@ -225,17 +225,16 @@ def lstm_point(z, c, p=(), n=(), g_mask=None, g_keep_prob=1.0):
     gain and moved by an offset each (J. L. Ba, J. R. Kiros and G. E. Hinton, "Layer Normalization", arXiv 1607.06450,
     eq. 20 to 22, but that all that goes into a gate is one sum).
     """
-    z, of_cell = tf.cast(z, tf.float32), lambda cell: cell
+    z = tf.cast(z, tf.float32)
     if n:
         gain, offset = tf.unstack(*n)
         z = normalise(z) * gain[:4, None] + offset[:4, None]
-        of_cell = lambda cell: normalise(cell) * gain[4] + offset[4]  # noqa: E731
     i, f, g, o = tf.unstack(z)
     if p:
         i, f = i + p[0][0] * c, f + p[0][1] * c
     c = tf.sigmoid(f) * c + tf.sigmoid(i) * drop_out(tf.tanh(g), g_mask, g_keep_prob)
     o = tf.sigmoid(o + p[0][2] * c if p else o)
-    return LSTMState(o * tf.tanh(of_cell(c)), c)
+    return LSTMState(o * tf.tanh(normalise(c) * gain[4] + offset[4] if n else c), c)
 
 
 @compiled
@@ -296,8 +295,9 @@ def lstm_sequence(x, masks, keep_prob, states, layers, product_type=tf.float32, 
     first: dz from lstm_cell_backward, then d[x, h] = dz w^T. What makes it fast on a CPU: input, last output and bias
     share one product; what lies between two products is one compiled function, forward and backward; the gradient of
     a weight is not added up inside the loop, since dw, the sum over t of xh^T dz, is one large product of all xh
-    [T B, D + H + 1] and all dz [T B, 4 H] after it; and the loop keeps references to what the derivative needs
-    (TensorArray), no copies, and only xh, z and c of each point, from which the gates are found again.
+    [T B, D + H + 1] and all dz [T B, 4 H] after it (those of p and n are small, and added up); and the loop keeps
+    references to what the derivative needs (TensorArray), no copies, and only xh, z and c of each point, from which the
+    gates are found again.
     """
     num_layers, num_steps, inputs, units = len(layers), tf.shape(x)[0], x.shape[2], states[0].h.shape[1]
     read = range(num_layers) if skip else [num_layers - 1]  # by the network's output
