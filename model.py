@@ -97,9 +97,19 @@ def compiled(function):
 # ---------------------------------------------------------------------------------------------- the mixture density
 
 
+@tf.custom_gradient
 def bound(value, low, high):
-    """The value kept from low to high; the gradient passes unchanged, so that nothing is stuck beyond a bound."""
-    return tf.grad_pass_through(lambda v: tf.clip_by_value(v, low, high))(value)
+    """The value kept from low to high, of which a loss is to fall.
+
+    Beyond a bound its gradient passes where it leads back, so that nothing is stuck there, and is 0 where it leads
+    further away: what wins nothing would otherwise grow for ever, and with it the weights that it comes from.
+    """
+
+    def backward(d):
+        away = ((value < low) & (d > 0.0)) | ((value > high) & (d < 0.0))
+        return tf.where(away, 0.0, d), None, None
+
+    return tf.clip_by_value(value, low, high), backward
 
 
 def split_outputs(z_hat, log_sigma_min=LOG_SIGMA_MIN):

@@ -526,6 +526,30 @@ def test_a_component_past_the_bounds_is_pulled_back():
     assert float(mixture(z_hat).sigma1[0, 0]) == pytest.approx(math.exp(model_module.LOG_SIGMA_MIN))
 
 
+@pytest.mark.parametrize("nll", [negative_log_likelihood, compiled_nll])
+@pytest.mark.parametrize(("sigma1", "sigma2", "rho", "move", "beyond"),
+                         [(-60.0, -5.0, 0.0, 0.0, [4, 5]), (-3.0, -3.0, 6.0, 0.05, [6])])
+def test_what_is_past_its_bound_is_not_pushed_further(nll, sigma1, sigma2, rho, move, beyond):
+    # Or what is narrower or more correlated than it can be, and wins nothing by it, would become so without end.
+    z_hat = tf.constant([[0.0, 0.0, 0.0, 0.0, sigma1, sigma2, rho]])
+    with tf.GradientTape() as tape:
+        tape.watch(z_hat)
+        loss = nll(z_hat, np.float32([[move, move, 0.0]]), tf.constant(-4.24))
+    gradient = tape.gradient(loss, z_hat)[0].numpy()
+    assert gradient[0] != 0 and (gradient[beyond] == 0).all()
+
+
+def test_bound_passes_the_gradient_where_it_leads_back():
+    value, d = np.meshgrid([-3.0, -1.0, 0.0, 2.0, 5.0], [-1.0, 1.0])
+    with tf.GradientTape() as tape:
+        x = tf.constant(value)
+        tape.watch(x)
+        kept = model_module.bound(x, -1.0, 2.0)
+        loss = tf.reduce_sum(kept * d)
+    assert kept.numpy().tolist() == [[-1.0, -1.0, 0.0, 2.0, 2.0]] * 2
+    assert tape.gradient(loss, x).numpy().tolist() == [[-1.0, -1.0, -1.0, -1.0, 0.0], [0.0, 1.0, 1.0, 1.0, 1.0]]
+
+
 def test_no_deviation_is_below_that_of_rounding_to_pen_units():
     # Narrower components win on the whole numbers that coordinates are, not on handwriting.
     assert math.sqrt(12) * model_module.SIGMA_MIN == pytest.approx(1, rel=0.01)
