@@ -99,10 +99,11 @@ def compiled(function):
 
 @tf.custom_gradient
 def bound(value, low, high):
-    """The value kept from low to high, of which a loss is to fall.
+    """The value [...] kept from low to high, numbers or tensors [...], which have no gradient.
 
-    Beyond a bound its gradient passes where it leads back, so that nothing is stuck there, and is 0 where it leads
-    further away: what wins nothing would otherwise grow for ever, and with it the weights that it comes from.
+    Beyond a bound the value's gradient, of a loss to be made smaller, passes where it leads back, so that nothing is
+    stuck there, and is 0 where it leads further away: what wins nothing would otherwise grow for ever, and with it the
+    weights that it comes from.
     """
 
     def backward(d):
@@ -225,7 +226,7 @@ def normalise(v):
     return v * tf.math.rsqrt(tf.reduce_mean(tf.square(v), axis=-1, keepdims=True) + NORM_EPSILON)
 
 
-def lstm_point(z, c, p=(), n=(), g_mask=None, g_keep_prob=1.0):
+def lstm_step(z, c, p=(), n=(), g_mask=None, g_keep_prob=1.0):
     """The new LSTMState (h', c') from z [4, B, H] and the cell c [B, H]; p and n: see LSTMWeights.
 
     i = sigmoid(z_i + p_i c), f = sigmoid(z_f + p_f c), g = tanh(z_g), c' = f c + i g, o = sigmoid(z_o + p_o c') and
@@ -249,8 +250,8 @@ def lstm_point(z, c, p=(), n=(), g_mask=None, g_keep_prob=1.0):
 
 @compiled
 def lstm_cell(z, c, p=(), n=(), mask=None, keep_prob=1.0, g_mask=None, g_keep_prob=1.0):
-    """What lstm_point returns, and its h after dropout by the mask, bool [B, H]."""
-    state = lstm_point(z, c, p, n, g_mask, g_keep_prob)
+    """What lstm_step returns, and its h after dropout by the mask, bool [B, H]."""
+    state = lstm_step(z, c, p, n, g_mask, g_keep_prob)
     return state, drop_out(state.h, mask, keep_prob)
 
 
@@ -267,7 +268,7 @@ def lstm_cell_backward(z, c, p, n, mask, keep_prob, d_xh, d_above, dc, g_mask=No
     z = tf.cast(z, tf.float32)
     with tf.GradientTape() as tape:
         tape.watch([z, c, p, n])
-        state = lstm_point(z, c, p, n, g_mask, g_keep_prob)
+        state = lstm_step(z, c, p, n, g_mask, g_keep_prob)
     dz, dc, *d_vectors = tape.gradient(state, [z, c, p, n], LSTMState(dh, dc))
     return tf.cast(tf.concat(tf.unstack(dz), axis=1), product_type), dc, d_vectors
 
@@ -472,7 +473,7 @@ class Model(tf.Module):
     args: the flags of train.py (or config.json) as attributes: model, rnn_size, num_layers, num_mixture, keep_prob,
     data_scale, and, where given, recurrent_keep_prob, peephole, layer_norm, skip, polar, taught_share, sigma_min, seed,
     precision.
-    infer: never drop out. recurrent_keep_prob: of the gate g in lstm layers; see lstm_point. skip: the points go into
+    infer: never drop out. recurrent_keep_prob: of the gate g in lstm layers; see lstm_step. skip: the points go into
     every layer and every layer into the output (Graves, figure 1). polar: what goes in is polar_inputs of the points.
     taught_share: see loss. sigma_min: the least deviation of a component in any direction, in pen units;
     `log_sigma_min` is its logarithm in scaled units. Weights lie in Keras layers (`layers`, `output`), peepholes [3, H]

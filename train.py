@@ -60,8 +60,7 @@ SWITCHES = ("peephole", "layer_norm", "skip", "polar")  # flags without a value
 LATER = {**dict.fromkeys(SWITCHES, False), "recurrent_keep_prob": 1.0, "init": "", "teachers": "",
          "taught_share": 0.75, "sigma_min": SIGMA_MIN}
 # Flags that decide what weights there are, and what for.
-NETWORK = ("model", "rnn_size", "num_layers", "num_mixture", "peephole", "layer_norm", "skip", "polar",
-           "data_scale")
+NETWORK = ("model", "rnn_size", "num_layers", "num_mixture", "peephole", "layer_norm", "skip", "polar", "data_scale")
 SIZES = ("rnn_size", "num_mixture")  # those of several networks side by side add up
 DEVIATIONS = ("sigma_x", "sigma_y")  # kept beside the flags in config.json: those of the moves trained on, pen units
 WITH_EVAL_ONLY = ("eval_only", "model_dir", "data_dir", "split", "json", "eval_samples", "bias", "seed")

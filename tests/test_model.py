@@ -11,8 +11,8 @@ from model import (
     Model,
     compiled_nll,
     drop_out,
-    lstm_point,
     lstm_sequence,
+    lstm_step,
     mixture,
     negative_log_likelihood,
     parts,
@@ -128,7 +128,7 @@ def test_lstm_sequence_derivative_equals_automatic_one(layers, flags, dropout):
                     below = tf.concat([below, x[t]], axis=1)
                 z = tf.concat([below, states[k].h], axis=1) @ weights[k].w + weights[k].b
                 drop_g = [g_masks[k][t], 0.6] if g_masks else []
-                states[k] = lstm_point(tf.split(z, 4, axis=1), states[k].c, weights[k].p, weights[k].n, *drop_g)
+                states[k] = lstm_step(tf.split(z, 4, axis=1), states[k].c, weights[k].p, weights[k].n, *drop_g)
                 below = states[k].h * tf.cast(masks[k][t], tf.float32) / 0.7 if masks else states[k].h
                 read.append(below)
             outputs.append(tf.concat(read if skip else read[-1:], axis=1))
@@ -382,7 +382,7 @@ def test_recurrent_dropout_falls_on_what_goes_into_the_memory_cell(on_gpu):
     weights = model.lstm_weights()[0]
     z = tf.concat([x[:, 0], start.h], axis=1) @ weights.w + weights.b
     z = tf.split(z, 4, axis=1)
-    f, unchanged = tf.sigmoid(z[1])[0], lstm_point(z, start.c).c[0]
+    f, unchanged = tf.sigmoid(z[1])[0], lstm_step(z, start.c).c[0]
     zero = tf.zeros([1, 8], tf.bool)
     np.testing.assert_allclose(cells(zero, *one)[0], f * start.c[0], rtol=1e-5)  # what was in the cell stays
     kept = f * start.c[0] + (unchanged - f * start.c[0]) / 0.6
