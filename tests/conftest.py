@@ -1,6 +1,7 @@
-"""What several test files share: made-up handwriting, the programs as a user starts them, a tiny run of train.py."""
+"""What test files share: made-up handwriting, programs as a user starts them, a tiny run."""
 
 import csv
+import hashlib
 import json
 import multiprocessing
 import os
@@ -12,8 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file
 
 import utils
+from handwriting import database
 
 CACHE, INDEX = "strokes_training_data.cpkl", "strokes_training_data.json"
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,9 +37,12 @@ class Run(NamedTuple):
 
 @pytest.fixture(autouse=True)
 def threads_as_they_are(monkeypatch):
-    """All tests share a process, where TensorFlow's threads are set once: not by whichever calls train.main first."""
-    if "train" in sys.modules:
-        monkeypatch.setattr(sys.modules["train"], "set_threads", lambda _: None)
+    """Tests share a process, whose threads are set once, and a machine whose speed varies."""
+    if "handwriting.lstm" in sys.modules:
+        monkeypatch.setattr(sys.modules["handwriting.lstm"], "set_threads", lambda _: None)
+        monkeypatch.setattr(
+            sys.modules["handwriting.lstm"], "faster_precision", lambda *_: "bfloat16"
+        )
 
 
 @pytest.fixture(autouse=True)
@@ -46,20 +53,30 @@ def no_settings_from_outside(monkeypatch):
 
 
 def environment(**more):
-    """The environment of a program that a test starts: the user's, less all that could change what is tested."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)} | more
+    """The environment of a program that a test starts, less what could change what it tests."""
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)
+    } | more
 
 
 def run_program(name, *flags, cwd):
-    """Run train.py or sample.py as a user does who stands in the folder cwd; both streams are pipes."""
+    """Run train.py or sample.py as a user does in the folder cwd; both streams are pipes."""
     command = [sys.executable, ROOT / name, *flags]
-    return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
 
 
 # Processes forked from one that has imported TensorFlow, and not used it: that is most of a start.
 FORKS = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
 if sys.platform == "linux":
-    FORKS.set_forkserver_preload(["train"])
+    FORKS.set_forkserver_preload(["handwriting.evaluation"])
 
 
 def call_forked(streams, function, args):
@@ -70,7 +87,7 @@ def call_forked(streams, function, args):
 
 
 def start_forked(folder, function, *args):
-    """A process that calls a function of a test file; its two streams go to files in a new folder."""
+    """A process that calls a function of a test file; its streams go to files in a new folder."""
     folder.mkdir()
     streams = folder / "out", folder / "err"
     process = FORKS.Process(target=call_forked, args=(streams, function, args), daemon=True)
@@ -80,7 +97,7 @@ def start_forked(folder, function, *args):
 
 
 def end(process):
-    """The exit status and the lines on both streams of a process of start_forked, once it has ended."""
+    """The exit status and the lines on both streams of a process of start_forked, at its end."""
     process.join(120)
     hangs = process.is_alive()
     process.kill()
@@ -90,7 +107,9 @@ def end(process):
 
 
 def make_line(points, rng):
-    """A made-up line, int16 [points, 3] in pen units: loops that drift to the right, in strokes of a dozen points."""
+    """A made-up line, int16 [points, 3] in pen units: loops that drift to the right, in strokes of
+    a dozen points.
+    """
     time, size, speed = np.arange(points + 1), rng.uniform(20, 60), rng.uniform(0.3, 0.8)
     pen = np.stack([12 * time - size * np.cos(speed * time), size * np.sin(speed * time)], axis=1)
     line = np.zeros((points, 3), np.int16)
@@ -100,10 +119,10 @@ def make_line(points, rng):
     return line
 
 
-def make_corpus(folder, num_lines=15, points=60, seed=0):
-    """Write made-up lines in the database's format into a new folder; returns them. Five make a form.
+def make_corpus(folder, num_lines=11, points=60, seed=0):
+    """Write made-up lines in the database's format into a new folder; returns them.
 
-    They have `points` to `points + 4` points each.
+    Five make a form. They have `points` to `points + 4` points each.
     """
     rng = np.random.default_rng(seed)
     lines = [make_line(points + 3 * i % 5, rng) for i in range(num_lines)]
@@ -113,15 +132,28 @@ def make_corpus(folder, num_lines=15, points=60, seed=0):
 
 
 def tiny_flags(**changes):
-    """A command line of train.py for a few seconds: on make_corpus' lines in `data`, two epochs of five steps."""
-    flags = {"rnn_size": 8, "num_layers": 2, "num_mixture": 2, "num_epochs": 2, "batch_size": 4, "seq_length": 20}
-    flags |= {"save_every": 3, "learning_rate": 0.02, "decay_rate": 0.5, "data_dir": "data", **changes}
+    """A command line of train.py for seconds: make_corpus' lines in `data`, two epochs."""
+    flags = {
+        "rnn_size": 8,
+        "num_layers": 2,
+        "num_mixture": 2,
+        "num_epochs": 2,
+        "batch_size": 4,
+        "seq_length": 20,
+    }
+    flags |= {
+        "save_every": 3,
+        "learning_rate": 0.02,
+        "decay_rate": 0.5,
+        "data_dir": "data",
+        **changes,
+    }
     return [f"--{name}={value}" for name, value in flags.items()]
 
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory):
-    """The Run of train.py, started once, as a user does, from a folder of no meaning. No test changes its files."""
+    """A Run, started as a user does, from a folder of no meaning. No test changes its files."""
     folder = tmp_path_factory.mktemp("tiny")
     lines = make_corpus(folder / "data")
     flags = tiny_flags()
@@ -133,6 +165,20 @@ def tiny_run(tmp_path_factory):
 # What the tests of train.py share.
 
 STEPS = 5  # in an epoch of the tiny run
+SMALL = {"model": "rnn", "num_layers": 1}  # where the kind of network does not matter
+
+
+@pytest.fixture(scope="session")
+def small_run(tiny_run, tmp_path_factory):
+    """The folder of a run like the tiny one of the SMALL network. No test changes its files."""
+    folder = tmp_path_factory.mktemp("small") / "run"
+    assert main(tiny_run, folder, **SMALL) == 0
+    return folder
+
+
+def saved_steps(steps=2 * STEPS, every=3):
+    """The steps of the checkpoints that a run of so many steps leaves, the oldest first."""
+    return sorted({*range(every, steps + 1, every), steps})[-3:]
 
 
 def read_losses(folder):
@@ -141,13 +187,25 @@ def read_losses(folder):
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
-def read_weights(prefix):
-    """The weights in a checkpoint, name -> array; the optimizer's moments and the dropout's state are left out."""
-    import tensorflow as tf
+def content(folder):
+    """All files in a folder, path -> bytes."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
-    names = [name for name, _ in tf.train.list_variables(str(prefix))]
-    reader = tf.train.load_checkpoint(str(prefix))
-    return {name: reader.get_tensor(name) for name in names if name.startswith("model/") and "generator" not in name}
+
+def checkpoint(folder, step):
+    return folder / f"checkpoint-{step}.safetensors"
+
+
+def read_weights(path):
+    """The weights in model.safetensors or a checkpoint, name -> array."""
+    tensors = {name.removeprefix("model."): value for name, value in load_file(path).items()}
+    return {name: value for name, value in tensors.items() if not name.startswith("optimizer.")}
+
+
+def read_record(path):
+    """What a file of weights says of itself: the step and the like."""
+    with safe_open(path, "np") as file:
+        return json.loads(file.metadata()["record"])
 
 
 def sigmoid(x):
@@ -155,18 +213,19 @@ def sigmoid(x):
 
 
 def scores_of_line(weights, line, components):
-    """The losses [n - 1] of a line [n, 3] in scaled units under a checkpoint's lstm, in NumPy, float64.
+    """The losses [n - 1] of a line [n, 3] in scaled units under a checkpoint's lstm, in NumPy,
+    float64.
 
     And the squared distances [n - 1, 2] of its moves from the mixture's mean.
     """
 
     def weight(owner, kind):
-        return weights[f"model/{owner}/{kind}/.ATTRIBUTES/VARIABLE_VALUE"].astype(np.float64)
+        return weights[f"{owner}.{kind}"].astype(np.float64)
 
     x = line[:-1].astype(np.float64)
     for k in range(2):
         kernel, recurrent, bias = (
-            weight(f"layers/{k}/cell", kind) for kind in ("kernel", "recurrent_kernel", "bias")
+            weight(f"layers.{k}", kind) for kind in ("kernel", "recurrent_kernel", "bias")
         )
         h, c, outputs = np.zeros(len(recurrent)), np.zeros(len(recurrent)), []
         for point in x:
@@ -175,7 +234,7 @@ def scores_of_line(weights, line, components):
             h = sigmoid(o) * np.tanh(c)
             outputs.append(h)
         x = np.array(outputs)
-    z = x @ weight("output", "_kernel") + weight("output", "bias")
+    z = x @ weight("output", "kernel") + weight("output", "bias")
     eos = 1 / (1 + np.exp(z[:, 0]))
     pi, mu1, mu2, sigma1, sigma2, rho = np.split(z[:, 1:], 6, axis=1)
     pi = np.exp(pi) / np.exp(pi).sum(axis=1, keepdims=True)
@@ -190,14 +249,25 @@ def scores_of_line(weights, line, components):
     return nats, (mean - line[1:, :2]) ** 2
 
 
+def status_of(function, flags):
+    """The exit status of a script's main in this process."""
+    try:
+        function(list(map(str, flags)))
+    except SystemExit as stop:
+        return stop.code
+    return 0
+
+
 def main(tiny_run, folder, *flags, **changes):
-    """The exit status of train.main in this process, with the tiny run's flags and data but for the changes."""
+    """The exit status of train.main here, with the tiny run's flags and data but the changes."""
     import train
 
-    return train.main([*tiny_flags(**{"data_dir": tiny_run.data_dir, **changes}), f"--model_dir={folder}", *flags])
+    tiny = tiny_flags(**{"data_dir": tiny_run.data_dir, **changes})
+    return status_of(train.main, [*tiny, f"--model_dir={folder}", *flags])
 
 
 # What the tests of utils.py share.
+
 
 def line(length, seed=0):
     """Return a made-up line, int16 [length, 3]."""
@@ -209,20 +279,32 @@ def line(length, seed=0):
 
 
 def cache_of(path, lines, names=None):
-    """Write a cache of lines as the old program did, and the index of it if there are names; return path."""
-    stream = utils._dump_arrays(lines)
+    """Write a cache of lines as the 2015 program did, with names also its index; return path."""
+    stream = database.dump_arrays(lines)
     (path / CACHE).write_bytes(stream)
     if names:
-        index = {"cache": utils.hashlib.sha256(stream).hexdigest(), "source": "", "damaged": 0, "names": names}
+        index = {"cache": hashlib.sha256(stream).hexdigest(), "source": "", "damaged": 0}
+        index["names"] = names
         (path / INDEX).write_text(json.dumps(index))
     return path
 
 
 # What the tests of model.py share.
 
+
 def make_args(**changes):
-    network = {"model": "lstm", "rnn_size": 8, "num_layers": 2, "num_mixture": 3, "peephole": False, "keep_prob": 1.0}
-    return Namespace(**{**network, "data_scale": 20.0, "seed": 1, "precision": "float32", **changes})
+    network = {
+        "model": "lstm",
+        "rnn_size": 8,
+        "num_layers": 2,
+        "num_mixture": 3,
+        "peephole": False,
+        "keep_prob": 1.0,
+    }
+    network |= {"layer_norm": False, "skip": False, "polar": False}
+    return Namespace(
+        **{**network, "data_scale": 20.0, "seed": 1, "precision": "float32", **changes}
+    )
 
 
 def make_points(batch=2, steps=12, seed=0):

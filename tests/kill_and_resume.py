@@ -1,4 +1,4 @@
-"""Kills a training run at random moments, again and again, and sees that it goes on each time and ends as it should.
+"""Kills a training run at random moments, again and again: it must go on, and end as it should.
 
     python tests/kill_and_resume.py --times 50
 """
@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where pytest finds the program by itself
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where pytest finds the program
 
 from conftest import ROOT, STEPS, environment, make_corpus, tiny_flags
 
@@ -20,29 +20,39 @@ START = 8.0  # seconds from its start within which one run in five is killed
 
 
 def start(folder, flags, epochs):
-    """A process of train.py that saves after every step; its --model_dir is `run`, resumed if it holds a checkpoint."""
-    run = folder / "run"
+    """A process of train.py with --model_dir `run`, which is resumed if it holds a checkpoint."""
     flags = [*flags, f"--num_epochs={epochs}"]
-    if list(run.glob("model.ckpt-*.index")):
+    if newest(folder):
         flags = ["--resume", flags[-1]]
-    elif (run / "config.json").exists():
+    elif (folder / "run" / "config.json").exists():
         flags = [*flags, "--overwrite"]
     command = [sys.executable, ROOT / "train.py", *flags, "--model_dir=run"]
-    return subprocess.Popen(command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=folder, env=environment(), text=True, **pipes)
 
 
 def newest(folder):
     """The step of the newest checkpoint of the run, 0 if there is none."""
-    return max((int(path.stem.rpartition("-")[2]) for path in (folder / "run").glob("model.ckpt-*.index")), default=0)
+    paths = (folder / "run").glob("checkpoint-*.safetensors")
+    return max((int(path.stem.partition("-")[2]) for path in paths), default=0)
+
+
+def read_start(process):
+    """The step that a run goes on from; it says so just before its first step."""
+    for line in process.stdout:
+        if " weights; " in line:
+            found = re.search(r"going on from step (\d+)", line)
+            return int(found[1]) if found else 0
+    raise AssertionError(process.stderr.read())
 
 
 def kill_and_resume(folder, times, seed=0, longest=1.0, **changes):
-    """Start the tiny run, save after each step, kill it `times` times, then let it end one or two epochs later.
+    """Start the tiny run, save after each step, kill it `times` times, then let it end.
 
-    folder: without a run in it, gets data of its own. changes: of tiny_flags. A run is killed up to `longest` seconds
-    after its first checkpoint, and one in five before. Returns the newest checkpoint's step at each kill, and the
-    number of epochs in the end. AssertionError says where a run did not go on as it should.
+    folder: without `data` in it, it gets data of its own. changes: of tiny_flags. A run is killed
+    up to `longest` seconds after its first checkpoint, and one in five before; the last one ends
+    one or two epochs later. Returns the newest checkpoint's step at each kill, and the number of
+    epochs in the end. AssertionError says where a run did not go on as it should.
     """
     rng, steps = random.Random(seed), []
     if not (folder / "data").exists():
@@ -55,18 +65,15 @@ def kill_and_resume(folder, times, seed=0, longest=1.0, **changes):
         if len(steps) < times and rng.random() < 0.2:
             time.sleep(rng.uniform(0, START))
         else:
-            line = process.stdout.readline()  # "... lines; ... ; going on from step N", just before the first step
-            assert line, process.stderr.read()
-            found = re.search(r"going on from step (\d+)", line)
-            assert int(found[1] if found else 0) == before, (line, before)
+            assert read_start(process) == before
             if len(steps) == times:
-                process.communicate()
-                assert process.returncode == 0
+                _, errors = process.communicate()
+                assert (process.returncode, errors) == (0, "")
                 return steps, epochs
             while newest(folder) == before and process.poll() is None:
                 time.sleep(0.01)
             time.sleep(rng.uniform(0, longest))
-        assert process.poll() is None, f"the run ended before it was killed:\n{process.stderr.read()}"
+        assert process.poll() is None, f"ended before it was killed:\n{process.stderr.read()}"
         process.kill()
         _, errors = process.communicate()
         assert not errors, errors
@@ -75,13 +82,14 @@ def kill_and_resume(folder, times, seed=0, longest=1.0, **changes):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Kill a training run at random moments; it must go on each time.")
+    parser = argparse.ArgumentParser(description="Kill a training run at random moments.")
     parser.add_argument("--times", default=50, type=int, help="how often")
     parser.add_argument("--seed", default=0, type=int, help="of the moments")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         steps, _ = kill_and_resume(Path(folder), args.times, args.seed)
-    print(f"killed {args.times} times, with the newest checkpoint at steps {steps}; resumed each time, and ended")
+    print(f"killed {args.times} times, with the newest checkpoints at steps {steps}; it went on "
+          "each time, and ended")
 
 
 if __name__ == "__main__":

@@ -1,189 +1,219 @@
-"""train.py --eval_only: its figures against NumPy, and the comparison of drawn lines with real ones."""
+"""python -m handwriting.evaluation: figures against NumPy, samples compared with real lines."""
 
 import json
 import re
-import shutil
 
-import train
 import utils
-from conftest import make_line, read_losses, read_weights, scores_of_line
-from train import restore
+from conftest import make_line, read_losses, read_weights, scores_of_line, status_of
+from handwriting import evaluation
+from handwriting.checkpoint import read_config, restore
+from handwriting.evaluation import SAMPLE_LENGTH, compare_lines, compare_samples
+from model import sample_point
 from utils import DataLoader
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+SIZES = (40, 310, 299, 610, 620)  # points of the lines of testset_v
+
 
 @pytest.fixture(scope="module")
-def measured(tiny_run, tmp_path_factory):
-    """A data folder with a short line, a long one with two moves beyond the limit, and others; its raw lines."""
+def data_dir(tmp_path_factory):
+    """A data folder with short and long lines, and two moves at the limit or beyond it."""
     folder, rng = tmp_path_factory.mktemp("measured"), np.random.default_rng(5)
-    lines = [make_line(size, rng) for size in (40, 310, 299, 300, 60, *[30] * 7)]
+    lines = [make_line(size, rng) for size in (*SIZES, *[30] * 10)]
     lines[1][100, :2] = 700, -3
     lines[1][200, :2] = 5, 500  # at the limit is where capped moves are
-    lists = {"testset_v": "s00-000", "trainset": "s00-001", "testset_t": "x", "testset_f": "s00-002"}
-    for name, forms in lists.items():
-        (folder / f"{name}.txt").write_text(forms)
     utils.write_line_strokes(lines, folder / "lineStrokes-all.tar.gz")
-    return folder, DataLoader(seq_length=2, data_dir=folder).raw_data
-
-
-def test_eval_only_finds_the_figures_of_numpy(tiny_run, measured, tmp_path, capsys):
-    folder, raw = measured
-    flags = ["--eval_only", f"--data_dir={folder}", f"--model_dir={tiny_run.folder}", f"--json={tmp_path / 'a.json'}"]
-    before = {path: path.read_bytes() for path in tiny_run.folder.rglob("*") if path.is_file()}
-    assert train.main(flags) == 0
-    assert {path: path.read_bytes() for path in tiny_run.folder.rglob("*") if path.is_file()} == before
-    found = json.loads((tmp_path / "a.json").read_text())
-
-    weights = read_weights(tf.train.latest_checkpoint(str(tiny_run.folder / "best")))
-    config = train.read_config(tiny_run.folder)
-    sigma = np.array([config.sigma_x, config.sigma_y])
-    lines = [line / np.array([20.0, 20.0, 1.0]) for line in raw[:5]]  # testset_v: the first form
-    for line in lines:
-        line[:, :2] = line[:, :2].clip(-25, 25)
-    scores = [scores_of_line(weights, line, components=2) for line in lines]
-    free = [np.abs(line[1:, :2]).max(axis=1) < 25 for line in lines]
-    expected = {"lines": 5, "points": 39 + 309 + 298 + 299 + 59, "lines_300": 2, "capped": 2}
-    expected["squared_error"] = np.mean(np.concatenate([error for _, error in scores]) @ (20 / sigma) ** 2)
-    uncapped = [nats[kept] for (nats, _), kept in zip(scores, free, strict=True)]
-    for suffix, nats in (("", [n for n, _ in scores]), ("_uncapped", uncapped)):
-        # A density of moves in units of sigma, from that of moves in units of 20.
-        per_line = [np.sum(n - np.log(sigma[0] / 20) - np.log(sigma[1] / 20)) for n in nats]
-        expected |= {f"nats_per_point{suffix}": np.concatenate(nats).mean(),
-                     f"nats_per_line{suffix}": np.mean(per_line),
-                     f"nats_per_line_300{suffix}": (per_line[1] + per_line[3]) / 2}
-    assert expected["nats_per_line"] != pytest.approx(expected["nats_per_line_uncapped"], rel=1e-4)
-    for name, value in expected.items():
-        assert found[name] == pytest.approx(value, rel=1e-5), name
-    assert (found["split"], found["sigma_x"], found["data_dir"]) == ("testset_v", config.sigma_x, str(folder))
-
-    out = capsys.readouterr().out
-    assert out.startswith(f"testset_v of {folder}: 5 lines, 1,004 points, 2 of them capped; weights: {tiny_run.folder}")
-    for name in ("nats_per_point", "nats_per_line", "nats_per_line_300"):
-        assert f"{found[name]:.4f}" in out or f"{found[name]:.1f}" in out
-
-
-def test_eval_only_measures_any_split(tiny_run, measured, tmp_path):
-    for split, lines in (("trainset", 5), ("all", 12), ("valid", 5), ("testset_f", 2)):
-        flags = [f"--split={split}", f"--json={tmp_path / split}", f"--model_dir={tiny_run.folder}"]
-        assert train.main(["--eval_only", f"--data_dir={measured[0]}", *flags]) == 0
-        assert json.loads((tmp_path / split).read_text())["lines"] == lines
-    assert train.main(["--eval_only", f"--data_dir={tiny_run.data_dir}", *flags[1:]]) == 0
-    figures = json.loads((tmp_path / split).read_text())
-    assert (figures["split"], figures["lines_300"], figures["nats_per_line_300"]) == ("valid", 0, None)
-    best = min(row["valid_loss"] for row in read_losses(tiny_run.folder))
-    assert figures["nats_per_point"] == pytest.approx(best, abs=1e-6)
+    forms = [name.rpartition("-")[0] for name in DataLoader(seq_length=2, data_dir=folder).names]
+    (folder / "testset_v.txt").write_text("\n".join(forms[:5]))
+    (folder / "trainset.txt").write_text("\n".join(forms[5:10]))
+    (folder / "testset_f.txt").write_text("\n".join(forms[10:]))
+    (folder / "testset_t.txt").write_text("x")
+    return folder
 
 
 @pytest.fixture
-def improving(tiny_run, tmp_path):
-    """A copy of the tiny run, the step of its best weights, and a function that makes them those of step 99."""
-    run = shutil.copytree(tiny_run.folder, tmp_path / "run")
-    (step,) = train.Checkpoints(None, run / "best", 1).steps()
+def measure(tiny_run, data_dir, tmp_path):
+    """A function: flags -> the JSON that the command writes for the tiny run."""
 
-    def improve():
-        for path in (run / "best").glob("model.ckpt-*"):
-            path.rename(path.with_name(path.name.replace(f"-{step}.", "-99.")))
-        (run / "best" / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-99"')
+    def measure(*flags):
+        path = tmp_path / "figures.json"
+        run = f"--model_dir={tiny_run.folder}"
+        evaluation.main([run, f"--data_dir={data_dir}", f"--json={path}", *flags])
+        return json.loads(path.read_text())
 
-    return run, step, improve
-
-
-def test_eval_only_names_the_weights_that_it_measured(improving, measured, tmp_path, monkeypatch):
-    (run, step, improve), evaluate = improving, train.evaluate
-    monkeypatch.setattr(train, "evaluate", lambda *args: improve() or evaluate(*args))
-    flags = [f"--data_dir={measured[0]}", f"--model_dir={run}", f"--json={tmp_path / 'a.json'}"]
-    assert train.main(["--eval_only", *flags]) == 0
-    named = json.loads((tmp_path / "a.json").read_text())["checkpoint"]
-    assert named == str(run / "best" / f"model.ckpt-{step}") and train.find_checkpoint(run).endswith("ckpt-99")
+    return measure
 
 
-def test_weights_that_better_ones_replace_while_they_are_read_are_no_damage(improving, monkeypatch):
-    (run, step, improve), read_shapes = improving, train.read_shapes
-    monkeypatch.setattr(train, "read_shapes",
-                        lambda path: (path.endswith(f"-{step}") and improve()) or read_shapes(path))
-    assert restore(run).checkpoint == str(run / "best" / "model.ckpt-99")
+def test_measure_finds_the_figures_of_numpy(tiny_run, measure, data_dir, capsys):
+    found = measure()
+    best, config = tiny_run.folder / "model.safetensors", read_config(tiny_run.folder)
+    weights, sigma = read_weights(best), np.array([config["sigma_x"], config["sigma_y"]])
+    raw = DataLoader(seq_length=2, data_dir=data_dir).raw_data[:5]
+    lines = [line.clip(-500, 500) / np.array([20.0, 20.0, 1.0]) for line in raw]
+    scores = [scores_of_line(weights, line, components=2) for line in lines]
+    free = [np.abs(line[1:, :2]).max(axis=1) < 25 for line in lines]
+    nats, errors = zip(*scores, strict=True)
+    expected = {"lines": 5, "points": sum(SIZES) - 5, "lines_300": 3, "capped": 2}
+    expected["squared_error"] = np.mean(np.concatenate(errors) @ (20 / sigma) ** 2)
+    uncapped = [values[kept] for values, kept in zip(nats, free, strict=True)]
+    for suffix, chosen in (("", nats), ("_uncapped", uncapped)):
+        # A density of moves in units of sigma, from that of moves in units of 20.
+        per_line = np.array([np.sum(values - np.log(sigma / 20).sum()) for values in chosen])
+        expected[f"nats_per_point{suffix}"] = np.concatenate(chosen).mean()
+        expected[f"nats_per_line{suffix}"] = per_line.mean()
+        expected[f"nats_per_line_300{suffix}"] = per_line[[1, 3, 4]].mean()
+    assert expected["nats_per_line"] != pytest.approx(expected["nats_per_line_uncapped"], rel=1e-4)
+    assert {name: found.pop(name) for name in expected} == pytest.approx(expected, rel=1e-5)
+    assert found.pop("seconds") > 0
+    told = {"split": "testset_v", "data_dir": str(data_dir), "checkpoint": str(best)}
+    assert found == told | {"sigma_x": sigma[0], "sigma_y": sigma[1]}
+
+    out, counts = capsys.readouterr().out, "5 lines, 1,874 points, 2 of them capped"
+    assert out.startswith(f"testset_v of {data_dir}: {counts}; weights: {best}\n")
+    for name, digits in (("nats_per_point", 4), ("nats_per_line", 1), ("nats_per_line_300", 1)):
+        assert f" {expected[name]:.{digits}f} " in out
 
 
-def test_ctrl_c_in_an_evaluation_speaks_of_nothing_saved(tiny_run, measured, capsys, monkeypatch):
-    def interrupted(*_):
-        raise KeyboardInterrupt
+def test_measure_takes_any_split(tiny_run, measure, data_dir):
+    valid = DataLoader(seq_length=2, data_dir=data_dir).valid_data
+    for split, lines in (("trainset", 5), ("all", 15), ("valid", len(valid))):
+        found = measure(f"--split={split}")
+        assert (found["split"], found["lines"]) == (split, lines)
+    # Without lists, what training validated on: the loss that the run noted for its best weights.
+    found = measure(f"--data_dir={tiny_run.data_dir}")
+    assert (found["split"], found["lines_300"], found["nats_per_line_300"]) == ("valid", 0, None)
+    best = min(row["valid_loss"] for row in read_losses(tiny_run.folder))
+    assert found["nats_per_point"] == pytest.approx(best, abs=1e-6)
 
-    monkeypatch.setattr(train, "evaluate", interrupted)
-    assert train.main(["--eval_only", f"--data_dir={measured[0]}", f"--model_dir={tiny_run.folder}"]) == 130
-    assert capsys.readouterr().err == "train.py: stopped\n"
+
+def test_measure_computes_in_float32(measure):
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    measure("--split=testset_f")
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
 
 
-def wavy_line(size, height=20.0, points=400, seed=0):
+def test_samples_are_compared_with_real_lines(tiny_run, measure, data_dir, capsys):
+    samples = measure("--samples=3", "--bias=1.5")["samples"]
+    assert (samples["num"], samples["length"]) == (3, SAMPLE_LENGTH)
+    assert list(samples["compared"]) == ["real", "bias 0", "bias 1.5"]
+    model, raw = restore(tiny_run.folder), DataLoader(seq_length=2, data_dir=data_dir).raw_data
+    reference, other = (line[:SAMPLE_LENGTH] for line in raw if len(line) >= SAMPLE_LENGTH)
+    expected = compare_lines([other], [reference])
+    assert samples["compared"]["real"] == pytest.approx(expected, abs=1e-6)
+    for bias in (0, 1.5):
+        drawn, _ = model.sample_batch(tf.random.Generator.from_seed(0), SAMPLE_LENGTH, 3, bias)
+        expected = compare_lines(drawn, [reference])
+        assert samples["compared"][f"bias {bias}"] == pytest.approx(expected, abs=1e-3)
+    out = capsys.readouterr().out
+    assert f"\n3 samples of {SAMPLE_LENGTH} points beside the first {SAMPLE_LENGTH} of real" in out
+    assert all(f"\n{name} " in out for name in expected)
+
+
+def wavy_line(size, points=400, seed=0):
     """A line of waves, float [points, 3]."""
-    rng = np.random.default_rng(seed)
-    line = make_line(points, rng).astype(float)
+    line = make_line(points, np.random.default_rng(seed)).astype(float)
     line[:, :2] *= size
-    line[:, 1] += height * np.sin(np.arange(points))
+    line[:, 1] += 20 * np.sin(np.arange(points))
     return line
 
 
-def test_compare_tells_what_is_unlike():
+class Drawn:
+    """Stands for a model that draws given lines."""
+
+    def __init__(self, lines):
+        self.lines = np.array(lines)
+
+    def sample_batch(self, sess, num, batch_size, bias):
+        return self.lines[:batch_size, :num], None
+
+
+def test_compare_samples_takes_lines_of_one_length():
+    begins = [wavy_line(1, SAMPLE_LENGTH, seed=k) for k in range(40)]
+    longer = [np.concatenate([line, wavy_line(6, 300, seed=k)]) for k, line in enumerate(begins)]
+    short = [wavy_line(9, SAMPLE_LENGTH - 1)]
+    model = Drawn([wavy_line(1, 2 * SAMPLE_LENGTH, seed=k) for k in range(40, 60)])
+    expected = compare_samples(model, begins, 20, [0.0], seed=1)
+    assert compare_samples(model, short + longer, 20, [0.0], seed=1) == expected
+    assert expected["bias 0"] == compare_lines(model.lines[:, :SAMPLE_LENGTH], begins[::2])
+    assert expected["real"] == compare_lines(begins[1::2], begins[::2])
+    whole = compare_lines(model.lines, longer[::2])
+    assert expected["bias 0"]["distance_stroke_length"] < 0.1 < whole["distance_stroke_length"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--bias=1"], "argument --bias: goes with --samples, which is missing"),
+        (["--split=mine"], r"\S*mine\.txt.* \(No such file or directory\)"),
+        (["--split=testset_t"], r"No line in \S+ is of a form in \S+testset_t\.txt"),
+        (["--split=trainset", "--samples=2"], "--samples needs two lines of 600 points"),
+        (["--json=no/file"], "--json no/file is in a folder that does not exist"),
+        (["--model_dir=nowhere"], r"nowhere/config\.json cannot be read"),
+    ],
+)
+def test_evaluation_refuses_with_a_sentence(tiny_run, data_dir, capsys, flags, words):
+    flags = [f"--model_dir={tiny_run.folder}", f"--data_dir={data_dir}", *flags]
+    assert status_of(evaluation.main, flags) == 2
+    (message,) = capsys.readouterr().err.splitlines()
+    assert re.search("evaluation: error: .*" + words, message), message
+
+
+# ----------------------------------------------------------------------------------- statistics
+
+
+def test_mean_move_is_that_of_many_samples():
+    z_hat = np.random.default_rng(2).normal(size=(1, 19)).astype(np.float32)
+    rng = np.random.default_rng(3)
+    noise = np.concatenate([rng.random((40000, 2)), rng.normal(size=(40000, 2))], axis=1)
+    points = sample_point(np.tile(z_hat, [40000, 1]), noise.astype(np.float32)).numpy()
+    error = points[:, :2].std(axis=0) / 200
+    assert (np.abs(points[:, :2].mean(axis=0) - evaluation.mean_move(z_hat)[0]) < 4 * error).all()
+
+
+def test_compare_lines_tells_what_is_unlike():
     lines = [wavy_line(1, seed=k) for k in range(200)]
-    same = utils.compare_lines([wavy_line(1, seed=k) for k in range(200, 400)], lines)
-    other = utils.compare_lines([wavy_line(6, seed=k) for k in range(100)] + lines[:100], lines)
-    assert same["outside"] < 0.15 and all(value < 0.05 for name, value in same.items() if "distance" in name)
+    same = compare_lines([wavy_line(1, seed=k) for k in range(200, 400)], lines)
+    other = compare_lines([wavy_line(6, seed=k) for k in range(100)] + lines[:100], lines)
+    assert same["outside"] < 0.15
+    assert all(value < 0.05 for name, value in same.items() if "distance" in name)
     assert other["outside"] == pytest.approx(other["outside_move"], abs=0.05)
     assert 0.5 <= other["outside_move"] < 0.53  # all of the first half, hardly any of the second
     assert other["distance_stroke_length"] > 0.2 and other["distance_points_per_stroke"] < 0.05
 
 
-def test_eval_samples_compares_drawn_lines_with_real_ones(tiny_run, measured, tmp_path, capsys):
-    flags = ["--eval_only", f"--data_dir={measured[0]}", f"--model_dir={tiny_run.folder}", f"--json={tmp_path / 'a'}"]
-    assert train.main([*flags, "--eval_samples=3", "--bias=1.5"]) == 0
-    samples = json.loads((tmp_path / "a").read_text())["samples"]
-    assert (samples["num"], list(samples["compared"])) == (3, ["real", "bias 0", "bias 1.5"])
-    model, scale = restore(tiny_run.folder), np.array([20, 20, 1])
-    long = [line.clip(-500, 500) for line in measured[1][:5] if len(line) >= 300]
-    for bias, column in ((0, "bias 0"), (1.5, "bias 1.5")):
-        drawn, _ = model.sample_batch(tf.random.Generator.from_seed(0), 800, 3, bias)
-        expected = utils.compare_lines(drawn, [long[0] / scale * scale])
-        assert samples["compared"][column] == pytest.approx(expected, abs=1e-3)
-    out = capsys.readouterr().out
-    assert "3 samples of 800 points beside real lines of 300 or more" in out
-    assert all(f"\n{name} " in out for name in expected)
+def test_line_statistics():
+    # Two strokes from left to right, 3 down for 4 aside; the pen is lifted for the third point.
+    line = np.array([[7, 9, 0], [4, 3, 1], [8, 6, 0], [4, 3, 1]])
+    expected = {"move": 5, "lift": 0.5, "advance": 16 / 4, "drift": 0.75, "height": 0}
+    assert evaluation.line_statistics(line) == pytest.approx(expected, abs=1e-9)
+
+    still = evaluation.line_statistics([[0, 5, 0], [0, 5, 0], [0, -10, 1]])
+    assert still["drift"] == np.inf and still["advance"] == 0
+    assert still["height"] == pytest.approx(np.std([5, 10, 0]))
+
+
+def test_stroke_features_of_two_strokes():
+    first = [[50, 50, 0], [0, 10, 0], [-3, 3.1, 0], [5, 0, 1]]
+    line = np.array([*first, [30, -40, 0], [0, -7, 0], [0, 0, 0], [1, 0, 1]])
+    found = evaluation.stroke_features([line, line[:1]])
+    assert found["stroke length"] == pytest.approx([10 + np.hypot(3, 3.1) + 5, 8, 0])
+    assert found["points per stroke"].tolist() == [4, 4, 1]
+    assert found["pen-up move"].tolist() == [50]
+    corner = np.degrees(np.arctan(3 / 3.1))
+    assert found["slant"] == pytest.approx([0, corner])  # down and to the left: it leans right
+    # None over the lift or a still point.
+    assert found["curvature"] == pytest.approx([corner, 180 - (90 - corner)])
 
 
 @pytest.mark.parametrize(
-    ("flags", "words"),
+    ("a", "b", "distance"),
     [
-        (["--eval_samples=9"], "argument --eval_samples: goes with --eval_only, which is missing"),
-        (["--eval_only", "--bias=1"], "argument --bias: goes with --eval_samples, which is missing"),
-        (["--split=valid"], "argument --split: goes with --eval_only, which is missing"),
-        (["--json=x"], "argument --json: goes with --eval_only, which is missing"),
-        (["--eval_only", "--overwrite"], "argument --overwrite: does not go with --eval_only"),
-        (["--eval_only", "--resume"], "argument --resume: does not go with --eval_only"),
-        (["--eval_only", "--strategy=mirrored"], "argument --strategy: does not go with --eval_only"),
-        (["--resume", "--overwrite"], "argument --overwrite: does not go with --resume"),
+        ([1, 2, 3], [3, 1, 2], 0), ([1, 2], [5, 6, 7], 1), ([1, 2, 3, 4], [3, 4, 5, 6], 0.5),
+        ([1, 1, 1, 2], [1, 2, 2, 2], 0.5), ([], [1, 2], 1), ([1], [], 1), ([], [], 0),
     ],
-)
-def test_flags_of_the_evaluation_that_do_not_fit_are_refused(capsys, flags, words):
-    with pytest.raises(SystemExit) as stop:
-        train.main(flags)
-    assert stop.value.code == 2
-    assert words in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        (["--split=mine"], r"The list \S+mine.txt cannot be read \(No such file or directory\)"),
-        (["--split=testset_t"], r"No line in \S+ is of a form in \S+testset_t.txt"),
-        (["--split=trainset", "--eval_samples=2"], r"--eval_samples needs two lines of 300 points or more to compare"),
-        (["--json=no/file"], r"--json no/file is in a folder that does not exist"),
-        (["--json=."], r"--json \. cannot be written \(Is a directory\); name another file"),
-        (["--model_dir=nowhere"], r"nowhere/config.json cannot be read"),
-        (["--data_dir=nowhere"], r"The data folder nowhere does not exist"),
-    ],
-)
-def test_eval_only_refuses_with_a_sentence(tiny_run, measured, capsys, flags, words):
-    assert train.main(["--eval_only", f"--data_dir={measured[0]}", f"--model_dir={tiny_run.folder}", *flags]) == 2
-    (message,) = capsys.readouterr().err.splitlines()
-    assert re.match("train.py: error: " + words, message)
+)  # fmt: skip
+def test_two_sample_distance(a, b, distance):
+    assert evaluation.two_sample_distance(a, b) == distance

@@ -1,12 +1,14 @@
-"""The post's transcripts, letter for letter in a terminal's IPython: what they show and which files they leave."""
+"""The post's transcripts, letter for letter in a terminal's IPython: what they show and write."""
 
 import json
+import re
 import shutil
 import sys
 import xml.etree.ElementTree as ET
 
 from conftest import ROOT, environment, make_corpus
 
+import numpy as np
 import pexpect
 import pytest
 
@@ -34,13 +36,20 @@ draw_strokes_pdf(strokes, params)
 draw_strokes_eos_weighted(strokes, params)
 """
 
-# What `%run -i sample.py` leaves behind beside model and sess.
+BEFORE = """\
+import warnings; before = warnings.showwarning
+"""
+
+# What the scripts leave behind beside model and sess, and what they leave alone.
 LEFT = """\
 %run -i sample.py --sample_length 50
 draw_strokes_pdf(strokes, params, svg_filename="left.svg")
+%run -i train.py --help
+warnings.showwarning is before
 """
 
-# IPython runs this as it starts: all forms of what is shown, as in a notebook, go to a file, one line each.
+# IPython runs this as it starts: all forms of what is shown, as in a notebook, go to a file, a
+# line each.
 RECORD = """\
 def record(path):
     import json
@@ -67,19 +76,23 @@ def repository(tmp_path, tiny_run):
     make_corpus(folder / "data", num_lines=6, points=320)
     for name in ("utils.py", "model.py", "train.py", "sample.py"):
         shutil.copy(ROOT / name, folder)
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "handwriting", folder / "handwriting", ignore=ignore)
     shutil.copytree(tiny_run.folder, folder / "save")
     return folder
 
 
 def type_into_ipython(transcript, folder):
-    """Type the transcript line by line into a new IPython; returns its screen and the SVGs that it showed."""
+    """Type the transcript into a new IPython; returns its screen and the SVGs that it showed."""
     profile, shown = folder.parent / "ipython", folder.parent / "shown"
-    (profile / "profile_default" / "startup").mkdir(parents=True)
-    (profile / "profile_default" / "startup" / "record.py").write_text(RECORD.format(path=str(shown)))
-    options = ["-m", "IPython", "--simple-prompt", "--no-banner", "--no-confirm-exit", "--colors=NoColor"]
+    startup = profile / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "record.py").write_text(RECORD.format(path=str(shown)))
+    options = ["--simple-prompt", "--no-banner", "--no-confirm-exit", "--colors=NoColor"]
     terminal = pexpect.spawn(
-        sys.executable, options, cwd=str(folder), env=environment(IPYTHONDIR=str(profile), TERM="dumb"),
-        encoding="utf-8", dimensions=(40, 150), timeout=300,
+        sys.executable, ["-m", "IPython", *options], cwd=str(folder),
+        env=environment(IPYTHONDIR=str(profile), TERM="dumb"), encoding="utf-8",
+        dimensions=(40, 150), timeout=300,
     )  # fmt: skip
     screen = ""
     for line in [*transcript.splitlines(), "exit"]:
@@ -99,6 +112,12 @@ def path_data(svg):
     return [path.get("d") for path in svg.iterfind(".//{*}path")]
 
 
+def pen_moves(svg):
+    """The moves [n, 2] along the only path of an SVG."""
+    (path,) = path_data(svg)
+    return np.diff(np.array(re.findall(r"(-?[\d.]+),(-?[\d.]+)", path), float), axis=0)
+
+
 def drawn(draw, stroke, folder, **options):
     """What the paths in a picture of `draw` draw."""
     draw(stroke, svg_filename=folder / "expected.svg", **options)
@@ -111,8 +130,9 @@ def test_transcripts_of_the_data_show_seven_lines(repository, tmp_path):
     assert len(shown) == 5 + 2
     black = [drawn(utils.draw_strokes, line, tmp_path) for line in lines]
     assert all(path_data(picture) in black for picture in shown[:5])
+    color = utils.draw_strokes_random_color
     per_point, per_stroke = (
-        [drawn(utils.draw_strokes_random_color, line, tmp_path, per_stroke_mode=mode) for line in lines]
+        [drawn(color, line, tmp_path, per_stroke_mode=mode) for line in lines]
         for mode in (False, True)
     )
     assert path_data(shown[5]) in per_point
@@ -124,21 +144,26 @@ def test_transcripts_of_the_data_show_seven_lines(repository, tmp_path):
 
 
 def test_transcript_of_the_network_shows_eight_pictures(repository):
-    screen, shown = type_into_ipython(SAMPLE + LEFT, repository)
+    screen, shown = type_into_ipython(BEFORE + SAMPLE + LEFT, repository)
     assert "Drew 1 x 800 points from save with --seed " in screen
+    assert re.search(r"Out\[\d+\]: True", screen)  # showwarning is the user's own
     # In order: five by sample.py, three by the transcript, five and one by what follows it.
     names = [f"sample.{kind}.svg" for kind in ("normal", "color", "multi_color", "eos_pdf", "pdf")]
     names = [*names, "sample_color.svg", "sample_pdf.svg", "sample_eos_pdf.svg", *names, "left.svg"]
     assert len(shown) == len(names)
     paths = [path_data(picture) for picture in shown]
     for name, picture in zip(names, shown, strict=True):
-        assert (picture.find(".//{*}ellipse") is not None) == (name in ("sample.pdf.svg", "sample_pdf.svg", "left.svg"))
+        has_ellipses = picture.find(".//{*}ellipse") is not None
+        assert has_ellipses == (name in ("sample.pdf.svg", "sample_pdf.svg", "left.svg"))
     for name, path in list(zip(names, paths, strict=True))[5:]:
         assert path_data(ET.parse(repository / name)) == path
 
     # One sample by sample.py, another by the transcript: the source of randomness goes on.
-    for normal, color, pdf, per_point in ((0, 1, 4, 2), (6, 5, 6, 7)):
-        assert paths[normal] == paths[pdf] == ["".join(paths[color])]
-        assert len(paths[per_point]) == 800
-    assert paths[6] != paths[4]
-    assert paths[13] == paths[8] and len(paths[10]) == 50  # strokes and params are those of sample.py
+    assert paths[0] == ["".join(paths[1])]
+    np.testing.assert_allclose(pen_moves(shown[0]), pen_moves(shown[4]), atol=0.021)
+    assert len(paths[2]) == len(paths[7]) == 800
+    first, second = pen_moves(shown[4]), pen_moves(shown[6])
+    assert first.shape != second.shape or not np.allclose(first, second)
+    # strokes and params are those of sample.py
+    np.testing.assert_allclose(pen_moves(shown[8]), pen_moves(shown[13]), atol=0.021)
+    assert len(paths[10]) == 50

@@ -1,7 +1,8 @@
-"""What run.py measures this program beside: the same network in Keras and PyTorch, the parsing of the 2015 program.
+"""What run.py measures this program beside: the same network in Keras and PyTorch, the parsing of
+the 2015 program.
 
-Packages are imported inside the functions, so that a process which measures one of them holds no other. `network` is
-what train.py's flags are there: an object with rnn_size, num_layers, num_mixture and so on.
+Packages are imported inside the functions, so that a process which measures one of them holds no
+other. `network` is what train.py's flags are there: an object with rnn_size, num_layers and so on.
 """
 
 import math
@@ -12,7 +13,8 @@ import xml.etree.ElementTree as ET
 def keras_step(network, precision, x, y):
     """A function that takes a training step on x, y [B, T, 3] and returns the loss.
 
-    Keras' own layers, dropout, clipping and Adam in a tf.function; the loss is our function, in float32.
+    Keras' own layers, dropout, clipping and Adam in a tf.function; the loss is our function, in
+    float32.
     """
     from model import negative_log_likelihood
 
@@ -25,7 +27,9 @@ def keras_step(network, precision, x, y):
         layers.add(keras.layers.LSTM(network.rnn_size, return_sequences=True, dtype=policy))
         layers.add(keras.layers.Dropout(1 - network.keep_prob, dtype=policy))
     layers.add(keras.layers.Dense(1 + 6 * network.num_mixture, dtype=policy))
-    optimizer = keras.optimizers.Adam(network.learning_rate, epsilon=1e-8, global_clipnorm=network.grad_clip)
+    optimizer = keras.optimizers.Adam(
+        network.learning_rate, epsilon=1e-8, global_clipnorm=network.grad_clip
+    )
     optimizer.build(layers.trainable_variables)
 
     @tf.function(autograph=False)
@@ -40,7 +44,7 @@ def keras_step(network, precision, x, y):
 
 
 def pytorch_step(network, precision, x, y):
-    """The same in PyTorch, under autocast for bfloat16; time is its first axis, as its loop wants it."""
+    """The same in PyTorch, under autocast for bfloat16; time is its first axis, for its loop."""
     import torch
 
     x, y = (torch.from_numpy(part).transpose(0, 1).contiguous() for part in (x, y))
@@ -68,8 +72,10 @@ def pytorch_nll(z_hat, target):
     """model.negative_log_likelihood, with those of its bounds that a working network meets."""
     import torch
 
-    eos_hat, (pi_hat, mu1, mu2, sigma1_hat, sigma2_hat, rho_hat) = z_hat[..., 0], z_hat[..., 1:].chunk(6, dim=-1)
-    sigma1_hat, sigma2_hat, rho_hat = sigma1_hat.clamp(-8, 80), sigma2_hat.clamp(-8, 80), rho_hat.clamp(-8, 8)
+    eos_hat, z_hat = z_hat[..., 0], z_hat[..., 1:]
+    pi_hat, mu1, mu2, sigma1_hat, sigma2_hat, rho_hat = z_hat.chunk(6, dim=-1)
+    sigma1_hat, sigma2_hat = sigma1_hat.clamp(-8, 80), sigma2_hat.clamp(-8, 80)
+    rho_hat = rho_hat.clamp(-8, 8)
     dx, dy, eos = target.split(1, dim=-1)
     u1, u2 = (dx - mu1) * torch.exp(-sigma1_hat), (dy - mu2) * torch.exp(-sigma2_hat)
     size = rho_hat.abs()
@@ -81,7 +87,9 @@ def pytorch_nll(z_hat, target):
 
 
 def pytorch_sampler(network, num_points, batch_size):
-    """A function that draws `batch_size` samples at once: points [T, B, 3] and the z_hat of each, scaled units."""
+    """A function that draws `batch_size` samples at once: points [T, B, 3] in scaled units, and the
+    z_hat of each.
+    """
     import torch
 
     num_mixture, sizes = network.num_mixture, [3] + [network.rnn_size] * (network.num_layers - 1)
@@ -103,7 +111,8 @@ def pytorch_sampler(network, num_points, batch_size):
             z_hat = output(below)
             parts = z_hat[:, 1:].view(batch_size, 6, num_mixture)
             chosen = (parts[:, 0] + gumbel[t]).argmax(dim=1)[:, None, None].expand(-1, 5, 1)
-            mu1, mu2, sigma1_hat, sigma2_hat, rho_hat = parts[:, 1:].gather(2, chosen)[..., 0].unbind(1)
+            parts = parts[:, 1:].gather(2, chosen)[..., 0]
+            mu1, mu2, sigma1_hat, sigma2_hat, rho_hat = parts.unbind(1)
             rho, (n1, n2) = torch.tanh(rho_hat), normal[t].unbind(1)
             dx = mu1 + torch.exp(sigma1_hat) * n1
             dy = mu2 + torch.exp(sigma2_hat) * (rho * n1 + torch.sqrt(1 - rho * rho) * n2)
@@ -128,11 +137,13 @@ def elementtree_lines(tar):
             if not member.name.endswith(".xml"):
                 continue
             root = ET.parse(files.extractfile(member)).getroot()
-            origin_x, origin_y = (min(float(corner.attrib[axis]) for corner in root[0][1:4]) - 100 for axis in "xy")
+            corners = [corner.attrib for corner in root[0][1:4]]
+            left, top = (min(float(corner[axis]) for corner in corners) - 100 for axis in "xy")
             rows, before_x, before_y = [], 0, 0
             for stroke in root[1].findall("Stroke"):
                 for point in stroke.findall("Point"):
-                    x, y = int(float(point.attrib["x"]) - origin_x), int(float(point.attrib["y"]) - origin_y)
+                    x = int(float(point.attrib["x"]) - left)
+                    y = int(float(point.attrib["y"]) - top)
                     rows.append([x - before_x, y - before_y, 0])
                     before_x, before_y = x, y
                 rows[-1][2] = 1

@@ -1,0 +1,1 @@
+"""What the four scripts at the top level stand on."""

@@ -1,0 +1,318 @@
+"""Measure a network: likelihood in published units, and statistics of what it draws beside real
+lines.
+
+    python -m handwriting.evaluation --model_dir save/pretrained [--split testset_v]
+        [--data_dir data] [--samples 256] [--bias 0.5] [--json FILE]
+
+Likelihoods are those of whole lines, from the zero state, without dropout, in float32.
+"""
+
+import json
+import os
+import sys
+import time
+
+from handwriting import lstm
+from handwriting.backend import tf
+from handwriting.checkpoint import find_run, read_config, restore
+from handwriting.files import UserError, atomic_write
+from handwriting.flags import Parser, check_output, errors_as_sentences, file_name, number, say
+from model import mixture, negative_log_likelihood
+from utils import DataLoader
+
+import numpy as np
+
+SCORE_BATCH = 64  # lines whose losses are computed at once
+LONG = 300  # points: some published figures are those of lines at least as long
+SAMPLE_LENGTH = 600  # points of samples, and of the beginnings of real lines beside them
+
+
+# ------------------------------------------------------------------------------------ likelihood
+
+
+def mean_move(z_hat):
+    """The mean [..., 2] of dx and dy in the mixture of z_hat [..., 1 + 6 M]."""
+    m = mixture(z_hat)
+    return tf.stack([tf.reduce_sum(m.pi * mu, axis=-1) for mu in (m.mu1, m.mu2)], axis=-1)
+
+
+def make_score(model):
+    """A function: lines -> for each its losses in nats [n - 1] and the errors [n - 1, 2] of the
+    mixture's mean.
+
+    lines: arrays [n, 3] in scaled units, of whose points all but the first are predicted. The
+    errors, too, are in scaled units.
+    """
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, None, 3])])
+    def score_batch(points):
+        scores = []
+        for rows in lstm.split_rows(tf.shape(points)[0]):
+            z_hat, _ = model(points[rows, :-1])
+            nats = negative_log_likelihood(z_hat, points[rows, 1:], model.log_sigma_min)
+            scores.append((nats, mean_move(z_hat) - points[rows, 1:, :2]))
+        return [tf.concat(values, axis=0) for values in zip(*scores, strict=True)]
+
+    def score(lines):
+        order, scores = sorted(range(len(lines)), key=lambda k: len(lines[k])), [None] * len(lines)
+        for start in range(0, len(lines), SCORE_BATCH):
+            batch = order[start : start + SCORE_BATCH]
+            padded = np.zeros([len(batch), len(lines[batch[-1]]), 3], np.float32)
+            for row, k in enumerate(batch):
+                padded[row, : len(lines[k])] = lines[k]
+            nats, errors = (value.numpy() for value in score_batch(padded))
+            for row, k in enumerate(batch):
+                scores[k] = nats[row, : len(lines[k]) - 1], errors[row, : len(lines[k]) - 1]
+        return scores
+
+    return score
+
+
+def make_validate(model, lines):
+    """A function () -> mean nats per point over whole lines [n, 3] in scaled units."""
+    score = make_score(model)
+    return lambda: float(np.concatenate([nats for nats, _ in score(lines)]).mean(dtype=np.float64))
+
+
+def evaluate(model, lines, deviations, limit):
+    """The figures of a network on lines [n, 3] in scaled units, a dict; its keys say the same
+    everywhere.
+
+    nats_per_point: in scaled units. nats_per_line: the mean over lines of a line's summed loss in
+    Graves' units, where moves have standard deviation 1 on each axis: a density of moves that are
+    s_x and s_y times smaller is s_x s_y times higher, so each predicted point has ln(s_x s_y)
+    less. deviations: s_x and s_y, in scaled units. ..._300: of lines of 300 points or more.
+    ..._uncapped: without points whose move is at the limit (scaled units) on an axis, where a
+    narrow component could gain much. squared_error: per point in Graves' units, summed over both
+    axes, the mixture's mean being the prediction.
+    """
+    scores = make_score(model)(lines)
+    unit = float(np.log(deviations).sum())
+    nats = [values.astype(np.float64) for values, _ in scores]
+    errors = np.concatenate([errors for _, errors in scores]).astype(np.float64) / deviations
+    free = [np.abs(line[1:, :2]).max(axis=1) < limit for line in lines]
+    long = np.array([len(line) >= LONG for line in lines])
+    figures = {
+        "lines": len(lines), "lines_300": int(long.sum()), "points": len(errors),
+        "capped": len(errors) - sum(int(kept.sum()) for kept in free),
+        "squared_error": float((errors**2).sum(axis=1).mean()),
+    }
+    uncapped = [n[kept] for n, kept in zip(nats, free, strict=True)]
+    for suffix, chosen in (("", nats), ("_uncapped", uncapped)):
+        per_line = np.array([n.sum() - len(n) * unit for n in chosen])
+        figures |= {
+            f"nats_per_point{suffix}": float(np.concatenate(chosen).mean()),
+            f"nats_per_line{suffix}": float(per_line.mean()),
+            f"nats_per_line_300{suffix}": float(per_line[long].mean()) if long.any() else None,
+        }
+    return figures
+
+
+# -------------------------------------------------------------------------- statistics of strokes
+
+
+def line_statistics(line):
+    """What tells a line [n, 3] (pen units) that broke down from handwriting: a dict of numbers.
+
+    move: mean length of a move of the pen on paper; lift: share of points that end a stroke;
+    advance: pen units to the right for each point; drift: slope of the straight line that fits the
+    points best (1 is 45 degrees downwards); height: the points' standard deviation from it. A line
+    that does not advance has a drift of infinity.
+    """
+    line = np.asarray(line, float)
+    pen, stroke_start = np.cumsum(line[:, :2], axis=0), np.append(True, line[:-1, 2] > 0.5)
+    on_paper = np.hypot(*line[~stroke_start, :2].T)
+    x, y = (pen - pen.mean(axis=0)).T
+    drift = x @ y / (x @ x) if x @ x else np.inf
+    height = np.sqrt(np.mean((y - drift * x) ** 2)) if np.isfinite(drift) else y.std()
+    return {"move": on_paper.mean() if len(on_paper) else 0.0, "lift": np.mean(line[:, 2] > 0.5),
+            "advance": (pen[-1, 0] - pen[0, 0]) / len(line), "drift": drift, "height": height}
+
+
+def stroke_features(lines):
+    """What all strokes of lines [n, 3] (pen units) are like: a dict of arrays, one number for each
+    stroke or move.
+
+    stroke length: of the pen's way in pen units; points per stroke; pen-up move: from one stroke
+    to the next, in pen units; slant: of moves that lead more down than aside, in degrees, positive
+    where the writing leans to the right; curvature: the angle between one move on paper and the
+    next, in degrees.
+    """
+    names = ("stroke length", "points per stroke", "pen-up move", "slant", "curvature")
+    features = {name: [] for name in names}
+    for line in lines:
+        moves, ends = np.asarray(line[1:, :2], float), np.asarray(line[:, 2]) > 0.5
+        size, stroke_start = np.hypot(*moves.T), ends[:-1]
+        bounds = [0, *(np.flatnonzero(ends[:-1]) + 1), len(line)]
+        way = np.concatenate([[0.0], np.cumsum(np.where(stroke_start, 0.0, size))])
+        features["stroke length"].append(way[np.array(bounds[1:]) - 1] - way[bounds[:-1]])
+        features["points per stroke"].append(np.diff(bounds))
+        features["pen-up move"].append(size[stroke_start])
+        down = moves[~stroke_start & (moves[:, 1] > np.abs(moves[:, 0]))]
+        features["slant"].append(np.degrees(np.arctan2(-down[:, 0], down[:, 1])))
+        drawn = ~stroke_start & (size > 0)
+        pairs = drawn[:-1] & drawn[1:]
+        angle = np.arctan2(moves[:, 1], moves[:, 0])
+        turn = np.abs((np.diff(angle) + np.pi) % (2 * np.pi) - np.pi)
+        features["curvature"].append(np.degrees(turn[pairs]))
+    return {name: np.concatenate(values) for name, values in features.items()}
+
+
+def two_sample_distance(a, b):
+    """The Kolmogorov-Smirnov distance of samples a [n] and b [m]: how far apart their cumulative
+    distributions get.
+
+    It is 1 where one of them is empty, and 0 where both are.
+    """
+    if not (len(a) and len(b)):
+        return float(len(a) != len(b))
+    a, b = np.sort(a), np.sort(b)
+    values = np.concatenate([a, b])
+    shares = [np.searchsorted(sample, values, side="right") / len(sample) for sample in (a, b)]
+    return float(np.abs(shares[0] - shares[1]).max())
+
+
+def compare_lines(drawn, lines):
+    """How drawn lines differ from real ones, both [n, 3] in pen units: a dict.
+
+    outside: the share of drawn lines of which a statistic lies outside of the range that holds 99
+    of 100 real lines; outside_NAME: that of one statistic (see line_statistics). distance_NAME:
+    between the distributions of a feature (see stroke_features), 0 where they are the same and 1
+    where they do not overlap.
+    """
+    ours, theirs = (
+        np.array([list(line_statistics(line).values()) for line in sample])
+        for sample in (drawn, lines)
+    )
+    low, high = np.quantile(theirs, (0.005, 0.995), axis=0)
+    outside = (ours < low) | (ours > high)
+    results = {"outside": float(outside.any(axis=1).mean())}
+    results |= {f"outside_{name}": float(share) for name, share in
+                zip(line_statistics(lines[0]), outside.mean(axis=0), strict=True)}
+    ours, theirs = stroke_features(drawn), stroke_features(lines)
+    for name, values in theirs.items():
+        results[f"distance_{name.replace(' ', '_')}"] = two_sample_distance(ours[name], values)
+    return results
+
+
+def compare_samples(model, lines, num, biases, seed):
+    """What compare_lines says, {"real": ..., "bias 0": ...}: of real lines, as a baseline, and of
+    `num` samples.
+
+    lines: [n, 3] in pen units; the first SAMPLE_LENGTH points of those that have as many count,
+    and samples are as long. Odd lines give the real-vs-real baseline, even lines are the
+    reference. Raises UserError for fewer than two.
+    """
+    lines = [line[:SAMPLE_LENGTH] for line in lines if len(line) >= SAMPLE_LENGTH]
+    if len(lines) < 2:
+        raise UserError(f"--samples needs two lines of {SAMPLE_LENGTH} points; name a --split")
+    reference, others = lines[::2], lines[1::2]
+    results = {"real": compare_lines(others, reference)}
+    for bias in biases:
+        sess = tf.random.Generator.from_seed(seed)
+        strokes, _ = model.sample_batch(sess, SAMPLE_LENGTH, num, bias)
+        results[f"bias {bias:g}"] = compare_lines(strokes, reference)
+    return results
+
+
+# --------------------------------------------------------------------------------------- command
+
+
+def build_parser():
+    program = "python -m handwriting.evaluation"
+    parser = Parser(program, "Measure a network on lines of handwriting.")
+    add = parser.add_argument
+    add("--model_dir", default="save", type=file_name, help="folder of a run of train.py")
+    add("--data_dir", default="data", type=file_name, help="folder of the data, as in train.py")
+    add("--split", metavar="NAME", type=file_name,
+        help="which lines: those of the forms in --data_dir's list NAME.txt, or valid (what "
+             "training validates on), or all; unset: testset_v if there is such a list, else valid")
+    add("--samples", metavar="N", type=number(int, 2, 2000),
+        help=f"also draw N samples of {SAMPLE_LENGTH} points, and compare them with the lines")
+    add("--bias", type=number(float, 0, 20), help="also draw N with this bias; see sample.py")
+    add("--seed", default=0, type=number(int, 0, 2**31 - 1), help="of the samples")
+    add("--json", metavar="FILE", type=file_name, help="write the figures there, too")
+    return parser
+
+
+def show_figures(figures):
+    """Print what `measure` found, and beside it the same without capped moves."""
+
+    def cell(value):
+        return "-" if value is None else f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"
+
+    say(
+        f"{figures['split']} of {figures['data_dir']}: {figures['lines']:,} lines, "
+        f"{figures['points']:,} points, {figures['capped']:,} of them capped; weights: "
+        f"{figures['checkpoint']}"
+    )
+    say(f"{'':52}{'all points':>12}{'not capped':>12}")
+    for name, text in (
+        ("nats_per_point", "nats per point, scaled units"),
+        ("nats_per_line", "nats per line, Graves' units"),
+        ("nats_per_line_300", f"the same, {figures['lines_300']:,} lines of {LONG} points or more"),
+    ):
+        say(f"{text:52}{cell(figures[name]):>12}{cell(figures[name + '_uncapped']):>12}")
+    for text, value in (
+        ("squared error per point, Graves' units", cell(figures["squared_error"])),
+        ("seconds", f"{figures['seconds']:.1f}"),
+    ):
+        say(f"{text:52}{value:>12}")
+    if samples := figures.get("samples"):
+        columns = samples["compared"]
+        say(
+            f"\n{samples['num']} samples of {SAMPLE_LENGTH} points beside the first "
+            f"{SAMPLE_LENGTH} of real lines: the share of lines\noutside of the range of 99 in "
+            "100 real ones, by statistic, and two-sample distances"
+        )
+        say(f"{'':52}" + "".join(f"{name:>12}" for name in columns))
+        for name in columns["real"]:
+            say(f"{name:52}" + "".join(f"{column[name]:>12.3f}" for column in columns.values()))
+
+
+def measure(args):
+    """The figures of the run in --model_dir, a dict, as the flags say. Raises UserError."""
+    if args.json:
+        check_output(args.json, "--json")
+    folder = find_run(args.model_dir)
+    config = read_config(folder)
+    lstm.set_threads(SCORE_BATCH)
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    model = restore(folder)
+    data = DataLoader(1, 1, config["data_scale"], data_dir=args.data_dir)
+    listed = os.path.exists(os.path.join(data.folder, "testset_v.txt"))
+    split = args.split or ("testset_v" if listed else "valid")
+    lines = data.lines_of(split)
+    if not lines:
+        raise UserError(f"--split {split} of --data_dir {args.data_dir} holds no line to measure")
+    started = time.perf_counter()
+    deviations = np.array([config["sigma_x"], config["sigma_y"]]) / config["data_scale"]
+    limit = np.float32(data.limit) / np.float32(config["data_scale"])
+    figures = evaluate(model, lines, deviations, limit)
+    figures |= {"seconds": time.perf_counter() - started, "split": split}
+    figures |= {"data_dir": str(data.folder), "checkpoint": str(model.path)}
+    figures |= {name: config[name] for name in ("sigma_x", "sigma_y")}
+    if args.samples:
+        scale = np.array([config["data_scale"], config["data_scale"], 1.0])
+        in_pen_units = [line * scale for line in lines]
+        biases = sorted({0.0, args.bias or 0.0})
+        compared = compare_samples(model, in_pen_units, args.samples, biases, args.seed)
+        figures["samples"] = {"num": args.samples, "length": SAMPLE_LENGTH, "compared": compared}
+    return figures
+
+
+def main(argv=None):
+    with errors_as_sentences("handwriting.evaluation"):
+        parser = build_parser()
+        args, given = parser.parse_given(argv)
+        if "bias" in given and not args.samples:
+            parser.error("argument --bias: goes with --samples, which is missing")
+        figures = measure(args)
+        show_figures(figures)
+        if args.json:
+            with atomic_write(args.json) as file:
+                file.write((json.dumps(figures, indent=2) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,109 @@
+"""Types and checks of flags that the scripts share, and the one place where they print."""
+
+import argparse
+import contextlib
+import math
+import os
+import sys
+import warnings
+
+from handwriting.files import UserError
+
+
+def number(kind, low, high=math.inf, open_low=False):
+    """An argparse type: an int or float from low (above it, if open_low) to high."""
+
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        above = low < value if open_low else low <= value
+        if not above or not value <= high or math.isinf(value):
+            name = "a whole number" if kind is int else "a number"
+            limit = f"above {low}" if open_low else f"of at least {low}"
+            limit += f" and at most {high}" if high < math.inf else ""
+            raise argparse.ArgumentTypeError(f"{text!r} is not {name} {limit}")
+        return value
+
+    return parse
+
+
+def file_name(text):
+    """An argparse type: the name of a file or folder; an unset shell variable gives none."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' is no name of a file or folder")
+    return text
+
+
+def one_line(text):
+    """The text with control characters, which a file's name may hold, as Python writes them."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose help shows defaults, and whose errors are one sentence."""
+
+    def __init__(self, prog, description):
+        formatter = argparse.ArgumentDefaultsHelpFormatter
+        super().__init__(prog, None, description, formatter_class=formatter, allow_abbrev=False)
+
+    def error(self, message):
+        say(f"{self.prog}: error: {one_line(message)}", sys.stderr)
+        sys.exit(2)
+
+    def parse_given(self, argv):
+        """All flags, and a dict of those that the command line gives."""
+        args = self.parse_args(argv)
+        unset = object()  # argparse gives defaults only to what the namespace lacks
+        given = vars(self.parse_args(argv, argparse.Namespace(**dict.fromkeys(vars(args), unset))))
+        return args, {name: value for name, value in given.items() if value is not unset}
+
+
+def check_output(name, flag):
+    """Raise UserError unless a file of this name can be made, before work is done for it."""
+    folder = os.path.dirname(name) or "."
+    if not os.path.isdir(folder):
+        raise UserError(f"{flag} {name} is in a folder that does not exist; make it")
+    if os.path.isdir(name) or not os.access(folder, os.W_OK):
+        raise UserError(f"{flag} {name} cannot be written; name another file")
+
+
+def say(text, stream=None):
+    """Print a line at once. Where nobody reads any more (`| head -1`) work goes on without it."""
+    stream = stream or sys.stdout
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), stream.fileno())
+
+
+@contextlib.contextmanager
+def errors_as_sentences(program):
+    """Print warnings and errors of the user as one sentence each; an error ends with status 2."""
+
+    def complain(text):
+        say(f"{program}: {one_line(text)}", sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: complain(f"warning: {message}")
+        try:
+            yield
+        except KeyboardInterrupt:
+            complain("stopped")
+            sys.exit(130)
+        except UserError as error:
+            complain(f"error: {error}")
+            sys.exit(2)
+        except OSError as error:
+            if not error.filename:
+                raise
+            complain(f"error: {error.filename} cannot be written or read ({error.strerror})")
+            sys.exit(2)
+        except Exception as error:
+            no_memory = isinstance(error, MemoryError)
+            if not no_memory and type(error).__name__ != "ResourceExhaustedError":
+                raise
+            complain("error: not enough memory; make batches, samples or the network smaller")
+            sys.exit(2)

@@ -1,0 +1,275 @@
+"""All lstm layers over a whole sequence as one loop over time, with its derivative written by hand.
+
+An accelerator for CPUs, two to three times faster than the Keras layers. `Model.step` in model.py
+is the definition of the network; tests hold this loop and its derivative equal to it.
+
+What makes it fast:
+- a layer's input, its last output and a 1 for the bias share one product of matrices per point;
+- all between two products is one function compiled by XLA, forward and backward;
+- the gradient of the weights is not summed inside the loop: dW, the sum over t of xh_t^T dz_t, is
+one large product of all xh [T B, D + H + 1] and all dz [T B, 4 H] after it;
+- only xh, z and c of each point are kept for the derivative, in the type of the products; the
+gates are computed again.
+"""
+
+import itertools
+import os
+import time
+
+from handwriting.backend import compiled, tf
+from handwriting.files import UserError
+from model import LSTMState, drop_out, lstm_step
+
+import numpy as np
+
+MIN_ROWS = 12  # of a batch, for each part of it that a core works on alone
+
+
+# ------------------------------------------------------------------------------------- one point
+
+
+@compiled
+def lstm_cell(z, c, norms, mask, keep_prob):
+    """LSTMState from z [4, B, H] and c [B, H], and its h after dropout; norms: of lstm_step."""
+    state = lstm_step(tf.unstack(tf.cast(z, tf.float32)), c, **norms)
+    return state, drop_out(state.h, mask, keep_prob)
+
+
+@compiled
+def lstm_cell_gradient(z, c, norms, mask, keep_prob, d_xh, d_above, dc):
+    """The gradient of lstm_cell: dz [B, 4 H] in the type of z, dc of the cell before, and that of
+    norms, a dict.
+
+    dh sums the recurrent gradient and the (dropout-masked) gradients from above. d_xh [B, .. + H]:
+    of the layer's own next xh; d_above: a list of [B, H + ..], of the xh of the layer above and of
+    the loop's output.
+    """
+    units, product_type = c.shape[1], z.dtype
+    d_above = tf.add_n([tf.cast(d[:, :units], tf.float32) for d in d_above])
+    dh = tf.cast(d_xh[:, -units:], tf.float32) + drop_out(d_above, mask, keep_prob)
+    z = tf.cast(z, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch([z, c, norms])
+        state = lstm_step(tf.unstack(z), c, **norms)
+    dz, dc, d_norms = tape.gradient(state, [z, c, norms], LSTMState(dh, dc))
+    return tf.cast(tf.concat(tf.unstack(dz), axis=1), product_type), dc, d_norms
+
+
+def product(a, b, transpose_a=False):
+    """a b, or a^T b, with factors in the type of b; the result is float32."""
+    return tf.cast(tf.matmul(tf.cast(a, b.dtype), b, transpose_a=transpose_a), tf.float32)
+
+
+# ----------------------------------------------------------------------------- a whole sequence
+
+
+def lstm_sequence(x, masks, keep_prob, states, layers, product_type, skip, derivative=True):
+    """The outputs of all lstm layers for a sequence, and the final states.
+
+    x [T, B, D]: inputs. masks: for each layer a bool [T, B, H] of the outputs that dropout keeps,
+    or an empty list. states: an LSTMState per layer. layers: for each its weights by name
+    (`Model.layer_weights`). product_type: of the products' factors. skip: layers above the first
+    read x, too, behind the output of the layer below. derivative: keep what the gradient needs.
+    Returns the last layer's output [T, B, H] after dropout, with skip those of all layers side by
+    side, and a list of LSTMState; all float32.
+    """
+    structure = (x, list(masks), list(states), list(layers))
+
+    def forward(*tensors):
+        loop = Loop(*tf.nest.pack_sequence_as(structure, tensors), keep_prob, product_type, skip)
+        out, finals, saved = loop.forward(derivative)
+        flat = (out, *tf.nest.flatten(finals))
+
+        def backward(d_out, *d_finals):
+            d_finals = tf.nest.pack_sequence_as(finals, d_finals)
+            dx, d_states, d_layers = loop.backward(saved, d_out, d_finals)
+            return [dx, *[None for _ in masks], *tf.nest.flatten((d_states, d_layers))]
+
+        return flat, backward
+
+    tensors = tf.nest.flatten(structure)
+    out, *finals = tf.custom_gradient(forward)(*tensors) if derivative else forward(*tensors)[0]
+    return out, tf.nest.pack_sequence_as(list(states), finals)
+
+
+class Loop:
+    """The loop over time, forward and backward; arguments as in lstm_sequence.
+
+    At point t each layer has xh = [x, h, 1], with x the output of the layer below after dropout
+    and h its own last output, z = xh W with the bias as the last row of W, and the cell's
+    equations in `lstm_step`. Backward, from the last point to the first: dz from the cell's
+    gradient, then d[x, h] = dz W^T.
+    """
+
+    def __init__(self, x, masks, states, layers, keep_prob, product_type, skip):
+        self.x, self.states, self.keep_prob = x, states, keep_prob
+        self.product_type, self.skip = product_type, skip
+        self.num_steps, self.batch, self.inputs = tf.shape(x)[0], x.shape[1], x.shape[2]
+        self.units, self.num_layers = states[0].h.shape[1], len(layers)
+        above = self.units + self.inputs * skip
+        self.widths = [self.inputs] + [above] * (self.num_layers - 1)  # of each layer's input
+        self.read = range(self.num_layers) if skip else [self.num_layers - 1]  # by the output
+        stacked = (
+            tf.concat([w["kernel"], w["recurrent_kernel"], w["bias"][None]], axis=0) for w in layers
+        )
+        self.w = [tf.cast(w, product_type) for w in stacked]
+        names = ("peephole", "norm")
+        self.norms = [{name: w[name] for name in names if name in w} for w in layers]
+        self.masks = [self.array(dtype=tf.bool).unstack(mask) for mask in masks]
+
+    def array(self, width=None, dtype=tf.float32, gates=()):
+        """A TensorArray of [*gates, B, width], one for each point; width: H if not given."""
+        shape = [*gates, self.batch, width or self.units]
+        return tf.TensorArray(dtype, self.num_steps, element_shape=shape, clear_after_read=False)
+
+    def drop(self, k, t):
+        return (self.masks[k].read(t) if self.masks else None), self.keep_prob
+
+    def forward(self, save):
+        """Outputs [T, B, H] or [T, B, num_layers H], final states; with `save` all xh, z, c."""
+        units, product_type, layers = self.units, self.product_type, range(self.num_layers)
+        # A product for each gate, [4, B, H], so that taking one of them copies nothing.
+        by_gate = [tf.transpose(tf.reshape(w, [-1, 4, units]), [1, 0, 2]) for w in self.w]
+        one = tf.ones([tf.shape(self.x)[1], 1])
+        xs = self.array(self.inputs).unstack(self.x)
+
+        def step(t, states, out, saved):
+            states, saved, outputs, below = list(states), list(saved), [], [xs.read(t)]
+            for k in layers:
+                xh, c = tf.concat([*below, states[k].h, one], axis=1), states[k].c
+                xh = tf.cast(xh, product_type)
+                z = tf.matmul(xh[None], by_gate[k])
+                states[k], output = lstm_cell(z, c, self.norms[k], *self.drop(k, t))
+                if save:
+                    saved[k] = [a.write(t, v) for a, v in zip(saved[k], (xh, z, c), strict=True)]
+                outputs.append(output)
+                below = [output, below[-1]] if self.skip else [output]
+            out = out.write(t, tf.concat([outputs[k] for k in self.read], axis=1))
+            return t + 1, states, out, saved
+
+        saved = []
+        for width in self.widths * save:
+            xhs = self.array(width + units + 1, product_type)
+            saved.append([xhs, self.array(units, product_type, [4]), self.array()])
+        start = 0, list(self.states), self.array(units * len(self.read)), saved
+        _, finals, out, saved = tf.while_loop(
+            lambda t, *_: t < self.num_steps, step, start, maximum_iterations=self.num_steps
+        )
+        return out.stack(), finals, saved
+
+    def backward(self, saved, d_out, d_finals):
+        """Gradients of x [T, B, D], states and the layers' weights, like those in `__init__`."""
+        units, inputs, product_type = self.units, self.inputs, self.product_type
+        parts = tf.split(d_out, len(self.read), axis=2)
+        d_outs = {k: self.array().unstack(d) for k, d in zip(self.read, parts, strict=True)}
+        # From dz to d[x, h] in each layer; the lowest layer's dx waits until after the loop.
+        turned = [tf.transpose(w[0 if k else inputs : -1]) for k, w in enumerate(self.w)]
+
+        def step(t, d_xhs, dcs, dzs, d_norms):
+            d_xhs, dcs, dzs, d_norms, d_above = list(d_xhs), list(dcs), list(dzs), list(d_norms), []
+            for k in reversed(range(self.num_layers)):
+                d_above += [d_outs[k].read(t)] if k in d_outs else []
+                z, c = (a.read(t) for a in saved[k][1:])
+                dz, dcs[k], d_now = lstm_cell_gradient(
+                    z, c, self.norms[k], *self.drop(k, t), d_xhs[k], d_above, dcs[k]
+                )
+                d_norms[k] = tf.nest.map_structure(tf.add, d_norms[k], d_now)
+                dzs[k] = dzs[k].write(t, dz)
+                d_xhs[k] = tf.matmul(dz, turned[k])
+                d_above = [d_xhs[k]]
+            return t - 1, d_xhs, dcs, dzs, d_norms
+
+        d_xhs = [
+            tf.pad(tf.cast(d.h, product_type), [[0, 0], [width if k else 0, 0]])
+            for k, (d, width) in enumerate(zip(d_finals, self.widths, strict=True))
+        ]
+        dzs = [self.array(4 * units, product_type) for _ in self.w]
+        d_norms = tf.nest.map_structure(tf.zeros_like, self.norms)
+        start = self.num_steps - 1, d_xhs, [d.c for d in d_finals], dzs, d_norms
+        _, d_xhs, dcs, dzs, d_norms = tf.while_loop(
+            lambda t, *_: t >= 0, step, start, maximum_iterations=self.num_steps
+        )
+
+        dzs, d_layers = [array.concat() for array in dzs], []
+        for (xh, *_), dz, width, d_norm in zip(saved, dzs, self.widths, d_norms, strict=True):
+            d_w = product(xh.concat(), dz, transpose_a=True)
+            kernel, recurrent, bias = tf.split(d_w, [width, units, 1])
+            d_layer = {"kernel": kernel, "recurrent_kernel": recurrent, "bias": bias[0]}
+            d_layers.append(d_layer | d_norm)
+        # x is the first layer's whole input, and with skip the end of that of the others.
+        readers = list(zip(dzs, self.w, self.widths, strict=True))[: None if self.skip else 1]
+        dx = [product(dz, tf.transpose(w[size - inputs : size])) for dz, w, size in readers]
+        d_states = [
+            LSTMState(tf.cast(d_xh[:, -units:], tf.float32), dc)
+            for d_xh, dc in zip(d_xhs, dcs, strict=True)
+        ]
+        return tf.reshape(tf.add_n(dx), tf.shape(self.x)), d_states, d_layers
+
+
+# --------------------------------------------------------------------------- what suits this CPU
+
+
+def set_threads(batch_size):
+    """Let each core work on its own part of a batch; see `split_rows`.
+
+    Cores share a product of few rows badly: a step takes a tenth (bfloat16) to a fifth (float32)
+    longer without. Call it before TensorFlow's first operation; later it changes nothing.
+    """
+    affinity = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))
+    cores = len(affinity(0))
+    number = min(cores, batch_size // MIN_ROWS)
+    if number > 1 and not tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.threading.set_intra_op_parallelism_threads(max(1, cores // number))
+            tf.config.threading.set_inter_op_parallelism_threads(number)
+        except RuntimeError:  # TensorFlow is at work already
+            pass
+
+
+def split_rows(size):
+    """The rows of a batch, an int or a tensor, in as many slices of nearly equal size as
+    set_threads provided for.
+
+    Operations on different rows do not wait for each other, so TensorFlow runs them at the same
+    time.
+    """
+    number = max(1, tf.config.threading.get_inter_op_parallelism_threads())  # 0: nothing was set
+    if isinstance(size, int):
+        number = max(1, min(number, size // MIN_ROWS))
+    edges = [size * k // number for k in range(number + 1)]
+    return [slice(start, end) for start, end in itertools.pairwise(edges)]
+
+
+def faster_precision(batch_size, units):
+    """`bfloat16` or `float32`: in which type this CPU is faster at a product of the training
+    step's own shape.
+
+    The CPU's flags do not tell: some with units for bfloat16 are a third slower with it. Takes
+    about 50 ms.
+    """
+    seconds = {}
+    for precision in ("float32", "bfloat16"):
+        shapes = [batch_size, 2 * units], [2 * units, 4 * units]
+        a, b = (tf.cast(tf.ones(shape), precision) for shape in shapes)
+        times = []
+        for _ in range(30):
+            start = time.perf_counter()
+            tf.matmul(a, b).numpy()
+            times.append(time.perf_counter() - start)
+        seconds[precision] = np.median(times)
+    return min(seconds, key=seconds.get)
+
+
+def choose_precision(args):
+    """--precision with `auto` decided: on a CPU the faster type; a GPU's own choice stays `auto`.
+
+    `float32` turns TF32 off, which GPUs take for float32 products. Raises UserError for bfloat16
+    on a GPU.
+    """
+    on_gpu = bool(tf.config.list_logical_devices("GPU"))
+    if on_gpu and args.precision == "bfloat16":
+        raise UserError("--precision bfloat16 is for training on a CPU; give --precision auto")
+    tf.config.experimental.enable_tensor_float_32_execution(args.precision != "float32")
+    if args.precision == "auto" and args.model == "lstm" and not on_gpu:
+        return faster_precision(args.batch_size, args.rnn_size)
+    return args.precision
