@@ -1,6 +1,6 @@
 """All lstm layers over a whole sequence as one loop over time, with its derivative written by hand.
 
-An accelerator for CPUs, two to three times faster than the Keras layers. `Model.step` in model.py
+An accelerator for CPUs, about twice as fast as the Keras layers. `Model.step` in model.py
 is the definition of the network; tests hold this loop and its derivative equal to it.
 
 What makes it fast:
@@ -212,7 +212,7 @@ class Loop:
 def set_threads(batch_size):
     """Let each core work on its own part of a batch; see `split_rows`.
 
-    Cores share a product of few rows badly: a step takes a tenth (bfloat16) to a fifth (float32)
+    Cores share a product of few rows badly: a step takes a tenth (bfloat16) to a quarter (float32)
     longer without. Call it before TensorFlow's first operation; later it changes nothing.
     """
     affinity = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))
