@@ -239,9 +239,9 @@ def train(args):
             run.stopped = stop > 0
             if run.stopped or run.step % args.save_every == 0 or run.step == total:
                 run.save()
+        distribute.leave_together(strategy)
         if run.stopped:
             return run.signals[0] if run.signals else signal.SIGTERM
-        distribute.agree(strategy, "the chief has saved")
         run.finish()
     return 0
 

@@ -119,6 +119,18 @@ def agree(strategy, *what):
         )
 
 
+def leave_together(strategy):
+    """Wait until all workers are here and none needs another.
+
+    A worker that ends at once takes with it what the others have not yet fetched of its last sum.
+    Whoever is through the first agreement serves the others until they are in the second, whose
+    failure only says that they have left.
+    """
+    agree(strategy, "done")
+    with contextlib.suppress(UserError):
+        agree(strategy, "gone")
+
+
 def share_batch(strategy, batch):
     """The arrays [B, ...] of a batch as tensors, an equal share of the rows for each replica."""
 
