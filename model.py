@@ -9,15 +9,19 @@ whose equations are cited by number.
 other means that tests hold equal to it: on a CPU the loop in handwriting/lstm.py, on a GPU the
 Keras layers (cuDNN).
 
-Axes: B batch, T time, M mixture components, H units in a layer. A hat marks what the network puts
-out before it is transformed. All in scaled units (pen units / data_scale) unless a docstring says
-otherwise.
+A network with an alphabet writes a text: a soft window over its characters, moved by the first
+layer, tells all layers what is to be written (Graves, section 5.1).
+
+Axes: B batch, T time, M mixture components, H units in a layer, U characters of a text, V symbols
+of the alphabet, K components of the window. A hat marks what the network puts out before it is
+transformed. All in scaled units (pen units / data_scale) unless a docstring says otherwise.
 """
 
 import math
 from typing import NamedTuple
 
 from handwriting.backend import compiled, keras, tf
+from handwriting.text import num_symbols
 from utils import START
 
 import numpy as np
@@ -29,6 +33,8 @@ LOG_SIGMA_MAX = 80.0
 RHO_HAT_MAX = 8.0  # keeps 1 - rho^2 above 4e-7
 LOGIT_MAX = 1e4  # of Z_0 and pi_hat
 DISTANCE_MAX = 1e9  # from a mean to a point, per axis: its square over sigma^2 stays within float32
+WINDOW = 10  # components of the window, K
+PACE = 0.047  # characters a point, at which an untrained window moves: 21 points a character
 CHUNK = 100  # points drawn by one call of the compiled sampling loop
 GROUP = 16  # samples in one sampling loop; more samples run as several loops at once
 
@@ -56,6 +62,13 @@ class RNNState(NamedTuple):
     """The state of an rnn or gru layer."""
 
     h: tf.Tensor  # [B, H] output
+
+
+class WindowState(NamedTuple):
+    """The state of the window over the characters."""
+
+    w: tf.Tensor  # [B, V] the symbols that it sees, weighted
+    kappa: tf.Tensor  # [B, K] its components' positions, in characters
 
 
 # ------------------------------------------------------------------------------- mixture density
@@ -212,12 +225,15 @@ def gru_step(x, weights, h):
     return z * h + (1.0 - z) * tf.tanh(xg + r * hg)
 
 
-def layer_step(kind, x, weights, state):
-    """One point in one layer: x [B, D], its weights by name, its state -> its new state."""
+def layer_step(kind, x, weights, state, w=None):
+    """One point in one layer: x [B, D], its weights by name, its state -> its new state.
+
+    w [B, V]: what the window sees, which an lstm layer reads through weights of its own.
+    """
     if kind == "gru":
         return RNNState(gru_step(x, weights, state.h))
     z = tf.matmul(x, weights["kernel"]) + tf.matmul(state.h, weights["recurrent_kernel"])
-    z += weights["bias"]
+    z += weights["bias"] if w is None else weights["bias"] + tf.matmul(w, weights["window_kernel"])
     if kind == "rnn":
         return RNNState(tf.tanh(z))
     return lstm_step(tf.split(z, 4, axis=1), state.c, weights.get("peephole"), weights.get("norm"))
@@ -228,6 +244,28 @@ def drop_out(h, mask, keep_prob):
     return h if mask is None else tf.where(mask, h / keep_prob, 0.0)
 
 
+def window_step(a_hat, kappa, chars):
+    """Move the window and look through it: the new WindowState, and phi [B, U].
+
+    a_hat [B, 3 K]: what the first layer says of alpha, beta and kappa; kappa [B, K]: where the
+    components were; chars [B, U, V]: the text, one-hot. As in Graves' eq. 46 to 51, component k
+    lies kappa_k characters into the text, and character u has the weight phi_u = sum over k of
+    alpha_k sqrt(beta_k / pi) exp(-beta_k (kappa_k - u - 1/2)^2), u from 0.
+
+    Departure: alpha is a softmax and the bells have an area of 1, so that phi sums to about 1; beta
+    lies between 0.05 and 4.05 and a step of kappa between 0 and 2 characters, where exp(a_hat)
+    has no bound.
+    """
+    alpha_hat, beta_hat, kappa_hat = tf.split(a_hat, 3, axis=1)
+    alpha, beta = tf.nn.softmax(alpha_hat), 0.05 + 4.0 * tf.sigmoid(beta_hat)
+    kappa = kappa + 2.0 * tf.sigmoid(kappa_hat)
+    u = tf.range(tf.shape(chars)[1])
+    distance = kappa[:, :, None] - (tf.cast(u, tf.float32) + 0.5)
+    bells = tf.exp(-beta[:, :, None] * tf.square(distance))
+    phi = tf.reduce_sum((alpha * tf.sqrt(beta / math.pi))[:, :, None] * bells, axis=1)
+    return WindowState(tf.einsum("bu,buv->bv", phi, chars), kappa), phi
+
+
 # ------------------------------------------------------------------------------------- the model
 
 
@@ -236,7 +274,9 @@ class Model:
 
     args: the flags of train.py, or config.json, as attributes. `infer`: no dropout, products in
     float32. skip: the points go into every layer, and every layer into the output (Graves, figure
-    1). polar: each move's direction and log length go in beside it (`polar_inputs`). Raises
+    1). polar: each move's direction and log length go in beside it (`polar_inputs`). alphabet: the
+    characters that it writes, for lstm layers; the empty string for a network without text. With
+    text it has one output more, the last: the logit that the line ends with this point. Raises
     ValueError for an unknown kind of layer.
     """
 
@@ -244,7 +284,8 @@ class Model:
         if args.model not in LAYERS:
             raise ValueError(f"model is {args.model!r}; allowed are {', '.join(LAYERS)}")
         self.kind, self.units, self.num_mixture = args.model, args.rnn_size, args.num_mixture
-        self.skip, self.polar = args.skip, args.polar
+        self.skip, self.polar, self.alphabet = args.skip, args.polar, args.alphabet
+        self.num_outputs = 1 + 6 * args.num_mixture  # of the density
         self.data_scale, self.keep_prob = args.data_scale, 1.0 if infer else args.keep_prob
         self.log_sigma_min = math.log(SIGMA_MIN / args.data_scale)
         self.on_gpu = bool(tf.config.list_logical_devices("GPU"))
@@ -259,11 +300,12 @@ class Model:
             self.make_layer(k, size, *seeds[2 * k : 2 * k + 2]) for k, size in enumerate(sizes)
         ]
         self.output = keras.layers.Dense(
-            1 + 6 * args.num_mixture, name="output", dtype="float32",
+            self.num_outputs, name="output", dtype="float32",
             kernel_initializer=keras.initializers.GlorotUniform(seeds[-1]),
         )
         self.output.build((None, args.rnn_size * (args.num_layers if args.skip else 1)))
         self.extras = [self.make_extras(k, args) for k in range(args.num_layers)]
+        self.window = self.make_window(args) if args.alphabet else {}
 
     def make_layer(self, k, size, *seeds):
         """Keras layer k, which reads `size` numbers a point: it holds weights, and runs on GPUs."""
@@ -288,6 +330,25 @@ class Model:
             for name, value in extras.items()
         }
 
+    def make_window(self, args):
+        """The weights by name of all that a text needs; those of its outputs are 0 at first."""
+        rng, symbols = np.random.default_rng([args.seed, 1]), num_symbols(args.alphabet)
+        k, pace = np.zeros(WINDOW), math.log(PACE / 2 / (1 - PACE / 2))
+        bias = np.concatenate([k, np.linspace(-2.5, 1, WINDOW), k + pace])
+        weights = {
+            f"layers.{k}.window_kernel": 0.02 * rng.standard_normal([symbols, 4 * self.units])
+            for k in range(args.num_layers)
+        }
+        weights["window.kernel"] = 0.05 * rng.standard_normal([self.units, 3 * WINDOW])
+        weights["window.bias"] = bias
+        weights["output.window_kernel"] = np.zeros([symbols, self.num_outputs])
+        weights["end.kernel"] = np.zeros([self.output.kernel.shape[0] + symbols, 1])
+        weights["end.bias"] = [-3.0]
+        return {
+            name: keras.Variable(np.float32(value), dtype="float32", name=name.replace(".", "_"))
+            for name, value in weights.items()
+        }
+
     @property
     def variables(self):
         """All weights, name -> Keras variable, from the input up: `layers.0.kernel`, ..."""
@@ -296,7 +357,8 @@ class Model:
             cell = layer.cell
             owned = {name: getattr(cell, name) for name in ("kernel", "recurrent_kernel", "bias")}
             named |= {f"layers.{k}.{name}": variable for name, variable in (owned | extras).items()}
-        return named | {"output.kernel": self.output.kernel, "output.bias": self.output.bias}
+        named |= {"output.kernel": self.output.kernel, "output.bias": self.output.bias}
+        return named | self.window
 
     def layer_weights(self):
         """For each layer its weights, name -> tensor."""
@@ -307,6 +369,11 @@ class Model:
                 weights[int(k[0])][part] = tf.convert_to_tensor(variable.value)
         return weights
 
+    def window_weights(self):
+        """The weights of `window_step`'s a_hat, name -> tensor; empty without text."""
+        names = ("kernel", "bias") if self.window else ()
+        return {name: tf.convert_to_tensor(self.window[f"window.{name}"].value) for name in names}
+
     def hidden_matrices(self):
         """The names of the large matrices inside: from a layer to itself and to the one above."""
         layers = range(len(self.layers))
@@ -314,33 +381,58 @@ class Model:
         return recurrent + [f"layers.{k}.kernel" for k in layers[1:]]
 
     def initial_state(self, batch_size):
-        """The zero state: a list with one LSTMState or RNNState per layer, [B, H] each."""
+        """The zero state: a list with one LSTMState or RNNState per layer, [B, H] each; with text
+        a WindowState behind them.
+        """
         zero = tf.zeros([batch_size, self.units])
         state = LSTMState(zero, zero) if self.kind == "lstm" else RNNState(zero)
-        return [state for _ in self.layers]
+        states = [state for _ in self.layers]
+        if self.window:
+            w = tf.zeros([batch_size, num_symbols(self.alphabet)])
+            states.append(WindowState(w, tf.zeros([batch_size, WINDOW])))
+        return states
 
     def join(self, below, x):
         """What a layer above the first reads: the output [..., H] below, with skip the points."""
         return tf.concat([below, x], axis=-1) if self.skip else below
 
     def read(self, outputs):
-        """z_hat [..., 1 + 6 M] from the outputs [..., H] of the last layer, or with skip of all."""
-        return self.output(tf.concat(outputs, axis=-1) if self.skip else outputs[-1])
+        """z_hat [..., 1 + 6 M] from the outputs [..., H] of the last layer, or with skip of all;
+        with text outputs ends with w [..., V], and z_hat with the logit that the line ends.
+        """
+        *outputs, w = outputs if self.window else [*outputs, None]
+        h = tf.concat(outputs, axis=-1) if self.skip else outputs[-1]
+        if w is None:
+            return self.output(h)
+        window, w = self.window, tf.concat([h, w], axis=-1)
+        kernel = tf.concat([self.output.kernel, window["output.window_kernel"]], axis=0)
+        kernel = tf.concat([kernel, window["end.kernel"]], axis=1)
+        return tf.tensordot(w, kernel, 1) + tf.concat([self.output.bias, window["end.bias"]], 0)
 
-    def step(self, x, states, weights=None, masks=None):
+    def step(self, x, states, weights=None, masks=None, chars=None):
         """One point through all layers, the definition of the network: x [B, 3], states -> z_hat,
         new states.
 
         weights: `layer_weights()`, from outside a loop. masks: for dropout, a bool [B, H] per
-        layer.
+        layer. chars [B, U, V]: the text, one-hot. What its window saw one point ago goes into the
+        first layer, whose output moves the window; what it sees then goes into the other layers
+        and the output.
         """
         x = polar_inputs(x) if self.polar else x
-        below, new, outputs = x, [], []
-        masks = masks or [None] * len(states)
-        for layer, state, mask in zip(weights or self.layer_weights(), states, masks, strict=True):
-            new.append(layer_step(self.kind, below, layer, state))
+        weights, masks = weights or self.layer_weights(), masks or [None] * len(self.layers)
+        *states, window = states if self.window else [*states, None]
+        below, new, outputs, w = x, [], [], window and window.w
+        for layer, state, mask in zip(weights, states, masks, strict=True):
+            new.append(layer_step(self.kind, below, layer, state, w))
             outputs.append(drop_out(new[-1].h, mask, self.keep_prob))
             below = self.join(outputs[-1], x)
+            if window and len(new) == 1:
+                a_hat = tf.matmul(outputs[0], self.window["window.kernel"])
+                a_hat += self.window["window.bias"]
+                window, _ = window_step(a_hat, window.kappa, chars)
+                w = window.w
+        if window:
+            return self.read([*outputs, w]), [*new, window]
         return self.read(outputs), new
 
     def dropout_masks(self, num_steps, batch_size, seed):
@@ -358,24 +450,27 @@ class Model:
         bits = tf.reshape(tf.bitcast(words, tf.uint16), [-1])[:size]
         return tf.unstack(tf.reshape(bits, shape) < threshold)
 
-    def __call__(self, x, states=None, training=False, masks=()):
+    def __call__(self, x, states=None, training=False, masks=(), chars=None):
         """z_hat [B, T, 1 + 6 M] and final states for the points x [B, T, 3], from `states` or from
-        zero.
+        zero; with text z_hat has the end's logit behind it.
 
         training: keep what the derivative needs, and allow products in bfloat16. masks: for
-        dropout, as from `dropout_masks`. On a GPU the Keras layers run, since they are cuDNN's; it
-        has no peepholes and no layer normalisation, with which our loop runs anywhere.
+        dropout, as from `dropout_masks`. chars: the text, int32 [B, U], -1 behind it. On a GPU the
+        Keras layers run, since they are cuDNN's; it has no peepholes, no layer normalisation and
+        no window, with which our loop runs anywhere.
         """
         x = polar_inputs(x) if self.polar else x
         states = self.initial_state(tf.shape(x)[0]) if states is None else states
-        if self.kind == "lstm" and not (self.on_gpu and not any(self.extras)):
+        if self.kind == "lstm" and not (self.on_gpu and not any([*self.extras, self.window])):
             from handwriting.lstm import lstm_sequence
 
-            h, states = lstm_sequence(
+            chars = self.one_hot(chars) if self.window else None
+            outputs, states = lstm_sequence(
                 tf.transpose(x, [1, 0, 2]), masks, self.keep_prob, states, self.layer_weights(),
                 self.product_type if training else tf.float32, self.skip, training,
+                self.window_weights(), chars,
             )
-            return tf.transpose(self.output(h), [1, 0, 2]), states
+            return tf.transpose(self.read(outputs), [1, 0, 2]), states
         below, new, outputs = x, [], []
         for k, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
             h, *final = layer(below, initial_state=list(state))
@@ -385,23 +480,50 @@ class Model:
             below = self.join(outputs[-1], x)
         return self.read(outputs), new
 
-    def loss(self, x, y, seed=None):
-        """The mean nats per point (scaled units) of y [B, T, 3], each row one point ahead of x [B,
-        T, 3].
+    def one_hot(self, chars):
+        """The text, int32 [B, U], as float32 [B, U, V], with zeros where it is -1."""
+        return tf.one_hot(chars, num_symbols(self.alphabet))
 
-        seed: int32 [2], of dropout, in training; None: no dropout.
+    def loss(self, x, y, seed=None, lengths=None, chars=None):
+        """The mean nats per point (scaled units) of y [B, T, 3], each row one point ahead of x [B,
+        T, 3]; see `loss_sums`.
+        """
+        nats, _, count = self.loss_sums(x, y, lengths, chars, seed)
+        return nats / count
+
+    def loss_sums(self, x, y, lengths=None, chars=None, seed=None):
+        """Nats (scaled units) summed over the points of y, what training makes small, and how many
+        points there are.
+
+        x, y [B, T, 3]: points, and each one's next. With text, chars [B, U] as in `__call__`, and
+        lengths [B]: a line's points, of which the last has no next one; what lies behind them is
+        padding. Training adds the nats of the question, at each end of a stroke, whether the line
+        ends. seed: int32 [2], of dropout, in training; None: no dropout.
         """
         from handwriting.lstm import split_rows
 
         training = seed is not None
         masks = self.dropout_masks(tf.shape(x)[1], tf.shape(x)[0], seed) if training else []
-        # Compiled in training, where all batches have one shape; each shape costs a compilation.
+        # Compiled in training, where batches have few shapes; each shape costs a compilation.
         nll = compiled_nll if training else negative_log_likelihood
-        sums = []
+        nats, ends, counts = [], [], []
         for rows in split_rows(x.shape[0]):
-            z_hat, _ = self(x[rows], None, training, [mask[:, rows] for mask in masks])
-            sums.append(tf.reduce_sum(nll(z_hat, y[rows], self.log_sigma_min)))
-        return tf.add_n(sums) / tf.cast(tf.size(y[..., 0]), tf.float32)
+            text = chars[rows] if self.window else None
+            z_hat, _ = self(x[rows], None, training, [mask[:, rows] for mask in masks], text)
+            losses = nll(z_hat[..., : self.num_outputs], y[rows], self.log_sigma_min)
+            if self.window:
+                left = lengths[rows, None] - 1 - tf.range(tf.shape(x)[1])  # points to come
+                stroke_ends = tf.cast((left >= 0) & (x[rows][..., 2] > 0.5), tf.float32)
+                last = tf.cast(left == 0, tf.float32)
+                wrong = tf.nn.sigmoid_cross_entropy_with_logits(last, z_hat[..., -1])
+                ends.append(tf.reduce_sum(stroke_ends * wrong))
+                counts.append(tf.reduce_sum(tf.cast(left > 0, tf.float32)))
+                losses = tf.where(left > 0, losses, 0.0)
+            else:
+                counts.append(tf.cast(tf.size(losses), tf.float32))
+            nats.append(tf.reduce_sum(losses))
+        nats = tf.add_n(nats)
+        return nats, tf.add_n([nats, *ends]), tf.add_n(counts)
 
     # ----------------------------------------------------------------------------------- sampling
 

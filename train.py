@@ -34,12 +34,18 @@ def build_parser():
     add("--keep_prob", default=0.8, type=number(float, 0.001, 1),
         help="dropout: the probability of keeping a layer's output (1: no dropout)")
 
+    add("--text", action="store_true",
+        help="learn to write a given text, from whole lines and their transcriptions: a window "
+             "over the characters tells the lstm layers what to write")
+
     add = parser.add_argument_group("data").add_argument
     add("--data_dir", default="data", type=file_name,
-        help="folder with lineStrokes-all.tar.gz, lineStrokes/ or a cache")
+        help="folder with lineStrokes-all.tar.gz, lineStrokes/ or a cache; for --text also "
+             "ascii-all.tar.gz or ascii/")
     add("--data_scale", default=20.0, type=number(float, 0.001, 1e6),
         help="pen units in one scaled unit")
-    add("--batch_size", default=50, type=number(int, 1, 1 << 20), help="windows in a batch")
+    add("--batch_size", default=50, type=number(int, 1, 1 << 20),
+        help="windows, with --text lines, in a batch")
     add("--seq_length", default=300, type=number(int, 1, 1 << 20), help="points in a window")
     add("--first_points", default=0.0, type=share,
         help="probability that a window starts where its line does; half of these windows start "
@@ -101,9 +107,14 @@ def parse_flags(argv):
                     f"--{name} {given[name]} contradicts the run in {folder}, where it is "
                     f"{config[name]}; leave it out"
                 )
+        if config["alphabet"] and not (args.text or args.resume):
+            raise UserError(f"--init {folder} is a network that writes text; give --text, too")
         kept = {name: config[name] for name in (known if args.resume else fixed)}
         args = argparse.Namespace(**{**vars(args), **kept, **given})
-    for_lstm = {"peephole": True, "layer_norm": True, "precision": "bfloat16"}
+    for name in ("seq_length", "first_points"):
+        if args.text and name in given:
+            parser.error(f"argument --{name}: does not go with --text, which reads whole lines")
+    for_lstm = {"peephole": True, "layer_norm": True, "text": True, "precision": "bfloat16"}
     for name, value in for_lstm.items():
         if args.model != "lstm" and getattr(args, name) == value:
             parser.error(f"argument --{name}: does not go with --model {args.model}")
@@ -140,13 +151,13 @@ def learning_rate(args, step, num_batches):
 
 
 def make_train_step(model, optimizer, grad_clip, seed=0):
-    """A compiled function (x, y, step, stop) -> (loss, gradient norm, stop) that takes one clipped
+    """A compiled function (batch, step, stop) -> (loss, gradient norm, stop) that takes one clipped
     step.
 
-    x, y: a batch [B, T, 3], under a strategy an equal share of its rows for each replica. step:
-    its number, int32. stop: a float; the sum over replicas is returned, so that all see a signal
-    to one of them. Where the loss or the norm is not finite, weights and moments stay as they
-    were.
+    batch: what next_batch returns, under a strategy an equal share of its rows for each replica.
+    step: its number, int32. stop: a float; the sum over replicas is returned, so that all see a
+    signal to one of them. Where the loss or the norm is not finite, weights and moments stay as
+    they were.
     """
     from handwriting.backend import float32_defaults, tf
 
@@ -154,33 +165,50 @@ def make_train_step(model, optimizer, grad_clip, seed=0):
     replicas = strategy.num_replicas_in_sync
     optimizer.build(variables)
 
-    def gradients(x, y, step, stop):
+    def gradients(batch, step, stop):
         replica = tf.distribute.get_replica_context()
         number = step * replicas + tf.cast(replica.replica_id_in_sync_group, tf.int32)
         with tf.GradientTape() as tape:
-            loss = model.loss(x, y, tf.stack([seed, number])) / replicas
-        values = [loss, tf.identity(stop), *tape.gradient(loss, [v.value for v in variables])]
-        return replica.all_reduce(tf.distribute.ReduceOp.SUM, values)
+            nats, target, count = model.loss_sums(*batch, seed=tf.stack([seed, number]))
+        values = tape.gradient(target, [v.value for v in variables])
+        return replica.all_reduce(tf.distribute.ReduceOp.SUM, [nats, count, stop + 0.0, *values])
 
     def apply(gradients, scale):  # Keras sums over replicas once more
         with float32_defaults():
             optimizer.apply([g * (scale / replicas) for g in gradients], variables)
 
-    @tf.function(autograph=False)
-    def train_step(x, y, step, stop=0.0):
-        sums = strategy.run(gradients, (x, y, step, stop))
-        loss, stop, *summed = (strategy.experimental_local_results(value)[0] for value in sums)
-        norm = tf.linalg.global_norm(summed)
-        scale = tf.minimum(1.0, grad_clip / norm)
+    @tf.function(autograph=False, reduce_retracing=True)
+    def train_step(batch, step, stop=0.0):
+        sums = strategy.run(gradients, (batch, step, stop))
+        nats, count, stop, *summed = (strategy.experimental_local_results(v)[0] for v in sums)
+        loss, norm = nats / count, tf.linalg.global_norm(summed) / count
+        scale = tf.minimum(1.0, grad_clip / norm) / count
 
         def take():
-            strategy.run(apply, (sums[2:], scale))
+            strategy.run(apply, (sums[3:], scale))
             return True
 
         tf.cond(tf.math.is_finite(loss) & tf.math.is_finite(norm), take, lambda: False)
         return loss, norm, stop
 
     return train_step
+
+
+def load_data(args):
+    """The DataLoader that the flags ask for. Raises UserError."""
+    if not args.text:
+        return DataLoader(
+            args.batch_size, args.seq_length, args.data_scale, data_dir=args.data_dir,
+            seed=args.seed, first_points=args.first_points,
+        )
+    from handwriting.checkpoint import read_config
+    from handwriting.text import TextLoader
+
+    source = args.model_dir if args.resume else args.init
+    alphabet = read_config(source)["alphabet"] if source else ""
+    return TextLoader(
+        args.batch_size, args.data_scale, args.data_dir, seed=args.seed, alphabet=alphabet
+    )
 
 
 def train(args):
@@ -195,10 +223,7 @@ def train(args):
     chief = distribute.is_chief(args.strategy)
     if chief:
         checkpoint.check_folder(args.model_dir, args.resume, args.overwrite)
-    data = DataLoader(
-        args.batch_size, args.seq_length, args.data_scale, data_dir=args.data_dir,
-        seed=args.seed, first_points=args.first_points,
-    )
+    data = load_data(args)
     if not data.valid_data:
         raise UserError(f"--data_dir {args.data_dir} needs two lines: one of them validates")
 
@@ -208,13 +233,15 @@ def train(args):
     distribute.agree(strategy, {**config, "data_dir": None}, data.deviations)
     config["precision"] = lstm.choose_precision(args)
     config["sigma_x"], config["sigma_y"] = data.deviations
+    config["alphabet"] = data.alphabet if args.text else ""
     with strategy.scope():
         model = Model(argparse.Namespace(**config))
         if args.init:
-            checkpoint.load_weights(model, args.init)
+            of_text = checkpoint.read_config(args.init)["alphabet"]
+            checkpoint.load_weights(model, args.init, without=() if of_text else model.window)
         optimizer = make_optimizer(args, model)
         train_step = make_train_step(model, optimizer, args.grad_clip, args.seed)
-    validate = make_validate(model, data.valid_data)
+    validate = make_validate(model, data)
     total = args.num_epochs * data.num_batches
 
     with Run(args, config, model, optimizer, data, chief) as run:
@@ -226,7 +253,7 @@ def train(args):
             batch = distribute.share_batch(strategy, data.next_batch())
             with distribute.waiting_for_peers(strategy):
                 stop = tf.constant(float(len(run.signals)))
-                loss, norm, stop = map(float, train_step(*batch, tf.constant(step), stop))
+                loss, norm, stop = map(float, train_step(batch, tf.constant(step), stop))
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 raise UserError(
                     f"the loss is {loss} at step {step + 1}, where the gradient's norm is {norm}; "

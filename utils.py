@@ -115,7 +115,7 @@ def parse_source(source, others=()):
     beside it) hold are told of in its notes. Raises UserError if no line can be used.
     """
     good, damaged = [], []
-    for path, xml in tqdm(database.read_xml(source), desc=source, unit=" lines", disable=None):
+    for path, xml in tqdm(database.read_source(source), desc=source, unit=" lines", disable=None):
         try:
             if xml is None:
                 raise UserError("is a link to nothing")
@@ -128,10 +128,10 @@ def parse_source(source, others=()):
         raise UserError(f"{source} holds no XML file of a line; put the database there.")
     if not good:
         raise UserError(f"{source} holds no line that can be used; all {total} damaged: {shown}.")
-    good.sort(key=lambda item: (database.line_name(item[0]), item[0]))
+    good.sort(key=lambda item: (database.stem(item[0]), item[0]))
     lines = {}
     for path, line in good:
-        lines.setdefault(database.line_name(path), line)
+        lines.setdefault(database.stem(path), line)
     notes = []
     if damaged:
         notes.append(
@@ -164,6 +164,7 @@ def load_lines(data_dir):
                 "not be all and no cache was written; start again when it is complete."
             )
     if lines is not None:
+        lines = database.add_texts(data_dir, lines)
         for note in lines.notes:
             warnings.warn(note, stacklevel=3)
         return data_dir, lines
@@ -241,6 +242,7 @@ class DataLoader:
     """Handwritten lines and minibatches of windows into them.
 
     raw_data: all lines, int16 [n, 3] each, pen units, sorted by name; names: theirs, or None.
+    texts: parallel to raw_data, what each line says, a string, or None where that is not known.
     data: the training lines with more than seq_length + 2 points; valid_data: the validation lines
     of two points or more, whole. Both float32 [n, 3], moves capped to [-limit, limit] pen units,
     then divided by scale_factor.
@@ -268,7 +270,8 @@ class DataLoader:
         self.scale_factor, self.limit, self.first_points = scale_factor, limit, first_points
         self.rng = np.random.default_rng(seed)
         self.folder, lines = load_lines(os.fspath(data_dir))
-        self.raw_data, self.names, self.num_damaged, _ = lines
+        self.raw_data, self.names, self.num_damaged, _, texts = lines
+        self.texts = texts or [None] * len(self.raw_data)
 
         trains, validates = split_lines(self.folder, self.names, list(map(len, self.raw_data)))
         training = list(itertools.compress(self.raw_data, trains))

@@ -23,7 +23,7 @@ BEST = "model.safetensors"
 # What config.json tells of a network; --init takes it over.
 NETWORK = {
     "model": str, "rnn_size": int, "num_layers": int, "num_mixture": int, "peephole": bool,
-    "layer_norm": bool, "skip": bool, "polar": bool, "data_scale": float,
+    "layer_norm": bool, "skip": bool, "polar": bool, "alphabet": str, "data_scale": float,
 }
 # And of its training, as far as a network needs that.
 TRAINING = {"keep_prob": float, "precision": str, "seed": int, "sigma_x": float, "sigma_y": float}
@@ -105,7 +105,7 @@ def read_config(folder):
         raise UserError(reason) from None
     except (ValueError, RecursionError):
         raise UserError(f"{path} is no JSON; restore it, or train again") from None
-    config = config if isinstance(config, dict) else {}
+    config = {"alphabet": ""} | config if isinstance(config, dict) else {}  # at first none had one
     kinds = NETWORK | TRAINING
     if wrong := [name for name, kind in kinds.items() if type(config.get(name)) is not kind]:
         raise UserError(f"{path} lacks a right value of {', '.join(wrong)}; restore it")
@@ -119,17 +119,19 @@ def find_run(model_dir):
     return PRETRAINED if default else folder
 
 
-def load_weights(model, folder):
+def load_weights(model, folder, without=()):
     """Give the model the best weights in `folder`, else the newest; returns the path of the file.
 
-    Raises UserError if there are none, or if they are damaged or do not fit the model.
+    without: names of weights that the file lacks, and that stay as they are. Raises UserError if
+    there are none, or if they are damaged or do not fit the model.
     """
     folder = Path(folder)
     path = next((p for p in [folder / BEST, *checkpoints(folder)] if p.exists()), None)
     if path is None:
         raise UserError(f"{folder} holds no weights yet; train.py writes them after every epoch")
     tensors, _ = read_tensors(path)
-    assign(model.variables, tensors, "" if path.name == BEST else "model.", path)
+    variables = {name: v for name, v in model.variables.items() if name not in without}
+    assign(variables, tensors, "" if path.name == BEST else "model.", path)
     return path
 
 

@@ -1,10 +1,12 @@
-"""The handwriting database on disk: archives and folders of lineStrokes XML, the cache of parsed
-lines, lists of forms, checks of a user's own points, lineStrokes XML out.
+"""The handwriting database on disk: archives and folders of lineStrokes XML and of transcriptions,
+the cache of parsed lines, lists of forms, checks of a user's own points, both formats out.
 
-A line's name is its file's without `.xml`; its form is its name without the last `-NN`. Sources:
-the IAM On-Line Handwriting Database; the cache is the 2015 program's own file.
+A line's name is its file's without `.xml`; its form is its name without the last `-NN`, and line NN
+of that form's transcription, FORM.txt, is its text. Sources: the IAM On-Line Handwriting Database;
+the cache is the 2015 program's own file.
 """
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -12,6 +14,7 @@ import itertools
 import json
 import os
 import pickle
+import re
 import tarfile
 import warnings
 import zlib
@@ -23,8 +26,11 @@ import numpy as np
 
 CACHE, INDEX = "strokes_training_data.cpkl", "strokes_training_data.json"
 ARCHIVE = "lineStrokes-all.tar.gz"
-# In the order of preference, in small letters.
-SOURCES = ("linestrokes", "linestrokes-all.tar.gz", "linestrokes-all.tgz", "linestrokes-all.tar")
+# By the suffix of the files in them, in the order of preference, in small letters.
+SOURCES = {
+    suffix: (name, f"{name}-all.tar.gz", f"{name}-all.tgz", f"{name}-all.tar")
+    for suffix, name in ((".xml", "linestrokes"), (".txt", "ascii"))
+}
 LISTS = ("trainset.txt", "testset_v.txt", "testset_t.txt", "testset_f.txt")
 WHERE = (
     f"ask for {ARCHIVE} of the IAM On-Line Handwriting Database (registration at "
@@ -41,6 +47,7 @@ class Lines(NamedTuple):
     names: list | None  # parallel to raw_data; None if the cache does not tell
     num_damaged: int  # files left out
     notes: list  # sentences for the user on what was left out
+    texts: list | None = None  # parallel to raw_data, str or None each; None as names, or not read
 
 
 # ------------------------------------------------------------------------------------- sources
@@ -50,40 +57,41 @@ def unreadable(path, error):
     return UserError(f"{path} cannot be read ({error.strerror}); make it readable or remove it.")
 
 
-def find_sources(data_dir):
-    """Paths of all that lines can be parsed from: the folder lineStrokes, then archives. The first
-    is the one to use. Raises UserError for a folder that is not there, and for a link to nothing.
+def find_sources(data_dir, suffix=".xml"):
+    """Paths of all that lines (".txt": texts) can be read from: the folder, then archives. The
+    first is the one to use. Raises UserError if data_dir is not there, and for a link to nothing.
     """
+    known = SOURCES[suffix]
     if not os.path.isdir(data_dir):
         what = "is not a folder" if os.path.exists(data_dir) else "does not exist"
         target = os.path.join(data_dir, ARCHIVE)
         raise UserError(f"The data folder {data_dir} {what}; {WHERE}{target}.")
     try:
-        entries = [entry for entry in os.listdir(data_dir) if entry.lower() in SOURCES]
+        entries = [entry for entry in os.listdir(data_dir) if entry.lower() in known]
     except OSError as error:
         raise unreadable(data_dir, error) from None
     found = []
-    for entry in sorted(entries, key=lambda entry: (SOURCES.index(entry.lower()), entry)):
+    for entry in sorted(entries, key=lambda entry: (known.index(entry.lower()), entry)):
         path = os.path.join(data_dir, entry)
         if not os.path.exists(path):
             raise UserError(f"{path} is a link to nothing; correct or remove it.")
-        if xml_files(path) if os.path.isdir(path) else entry.lower() != SOURCES[0]:
+        if source_files(path, suffix) if os.path.isdir(path) else entry.lower() != known[0]:
             found.append(path)
     return found
 
 
-def is_line_file(name):
-    """Whether this is the name of a line's file: XML, and not what macOS adds to archives."""
+def is_source_file(name, suffix):
+    """Whether the name of a file has this suffix, and is not of what macOS adds to archives."""
     *folders, base = name.split("/")
-    return base.lower().endswith(".xml") and not base.startswith("._") and "__MACOSX" not in folders
+    return base.lower().endswith(suffix) and not base.startswith("._") and "__MACOSX" not in folders
 
 
-def line_name(path):
+def stem(path):
     return os.path.basename(path)[:-4]
 
 
-def xml_files(folder):
-    """Sorted paths of the XML files in a folder and below, links followed; links to nothing too.
+def source_files(folder, suffix=".xml"):
+    """Sorted paths of such files in a folder and below, links followed; links to nothing too.
 
     Raises UserError for a folder that cannot be read: it would make a smaller corpus.
     """
@@ -102,16 +110,16 @@ def xml_files(folder):
         for name in names:
             path = os.path.join(root, name)
             dangling = os.path.islink(path) and not os.path.exists(path)
-            if dangling or (is_line_file(name) and os.path.isfile(path)):
+            if dangling or (is_source_file(name, suffix) and os.path.isfile(path)):
                 paths.append(path)
     return sorted(paths)
 
 
-def read_folder(folder):
-    """Yield (path, XML as bytes) of each file of `xml_files`; None in place of the XML of a link
-    to nothing.
+def read_folder(folder, suffix):
+    """Yield (path, content as bytes) of each file of `source_files`; None in place of the content
+    of a link to nothing.
     """
-    for path in xml_files(folder):
+    for path in source_files(folder, suffix):
         try:
             with open(path, "rb") as file:
                 yield path, file.read(MAX_XML_BYTES + 1)
@@ -121,8 +129,8 @@ def read_folder(folder):
             raise unreadable(path, error) from None
 
 
-def read_tar(path):
-    """Yield (name, XML as bytes) of each XML file in a tar archive, gzipped or not.
+def read_tar(path, suffix):
+    """Yield (name, content as bytes) of each such file in a tar archive, gzipped or not.
 
     Members are read as streams and never unpacked to disk; links, devices and names that lead out
     of the archive are passed over. Raises UserError if the archive is not whole.
@@ -136,7 +144,7 @@ def read_tar(path):
         ):
             for member in tar:
                 outside = member.name.startswith("/") or ".." in member.name.split("/")
-                if member.isreg() and is_line_file(member.name) and not outside:
+                if member.isreg() and is_source_file(member.name, suffix) and not outside:
                     yield member.name, tar.extractfile(member).read(MAX_XML_BYTES + 1)
             # tarfile takes damage for the end: gzip's checksum tells, or the zeros at a tar's end.
             if gzipped:
@@ -149,9 +157,9 @@ def read_tar(path):
         raise UserError(reason) from None
 
 
-def read_xml(source):
-    """Yield (path or member's name, XML as bytes) of each line's file in a folder or archive."""
-    return read_folder(source) if os.path.isdir(source) else read_tar(source)
+def read_source(source, suffix=".xml"):
+    """Yield (path or member's name, content as bytes) of each such file in a folder or archive."""
+    return (read_folder if os.path.isdir(source) else read_tar)(source, suffix)
 
 
 def compare_sources(used, others, names):
@@ -159,7 +167,7 @@ def compare_sources(used, others, names):
     notes = []
     for other in others:
         try:
-            more = {line_name(path) for path, _ in read_xml(other)}
+            more = {stem(path) for path, _ in read_source(other)}
         except UserError as error:
             notes.append(f"{used} with {len(names)} lines is used, but {error}")
             continue
@@ -171,7 +179,7 @@ def compare_sources(used, others, names):
     return notes
 
 
-def fingerprint(sources):
+def fingerprint(sources, suffix=".xml"):
     """A digest of the first source (an archive's bytes, or names, sizes and times of a folder's
     files) and of size and time of the others.
     """
@@ -188,7 +196,7 @@ def fingerprint(sources):
 
     try:
         if os.path.isdir(used):
-            for path in xml_files(used):
+            for path in source_files(used, suffix):
                 add(path, os.path.relpath(path, used))
         else:
             with open(used, "rb") as file:
@@ -283,16 +291,24 @@ def load_arrays(stream):
     return arrays
 
 
-def read_index(path, stream):
-    """(names, fingerprint, damaged files, notes) of this cache; None if no index tells of it."""
+def load_index(path):
+    """The dict in an index, empty if there is none."""
     try:
         with open(path, "rb") as file:
-            index = json.load(file)
+            return dict(json.load(file))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return {}
+
+
+def read_index(path, stream):
+    """(names, fingerprint, damaged files, notes) of this cache; None if no index tells of it."""
+    index = load_index(path)
+    try:
         names, notes = index["names"], index.get("notes", [])
         strings = isinstance(names, list) and all(isinstance(text, str) for text in names + notes)
         if index["cache"] == hashlib.sha256(stream).hexdigest() and strings:
             return names, index["source"], int(index["damaged"]), notes
-    except (OSError, ValueError, LookupError, TypeError, RecursionError, AttributeError):
+    except (ValueError, LookupError, TypeError):
         pass
     return None
 
@@ -340,7 +356,68 @@ def write_cache(data_dir, source, lines):
         warnings.warn(sentence, stacklevel=2)
 
 
-# ------------------------------------------------------------------- a user's own points, XML out
+# ------------------------------------------------------------------------------ transcriptions
+
+
+def read_transcription(content):
+    """The lines of text (str, stripped) in a form's file, here as bytes: those behind the line
+    "CSR:", without blank ones at the beginning and end.
+    """
+    lines = [line.decode("latin-1").strip() for line in content.splitlines()]
+    lines = lines[lines.index("CSR:") + 1 :] if "CSR:" in lines else []
+    filled = [i for i, line in enumerate(lines) if line] or [0]
+    return lines[filled[0] : filled[-1] + 1]
+
+
+def read_texts(source, names):
+    """The texts of the lines with these names; see Lines. None for all lines of a form that are not
+    numbered from 1 to the number of lines in its transcription, and for a blank line of it.
+    """
+    found, forms, texts = {}, {}, {}
+    for path, content in read_source(source, ".txt"):
+        found.setdefault(stem(path), read_transcription(content or b""))
+    for name in names:
+        form, _, number = name.rpartition("-")
+        forms.setdefault(form, {})[name] = number.lstrip("0")
+    for form, numbers in forms.items():
+        lines = {str(i): text or None for i, text in enumerate(found.get(form, ()), 1)}
+        if sorted(numbers.values()) == sorted(lines):  # strings, without leading zeros
+            texts |= {name: lines[number] for name, number in numbers.items()}
+    return [texts.get(name) for name in names]
+
+
+def add_texts(data_dir, lines):
+    """These Lines with their texts, from the cache's index, or else read anew and kept there.
+
+    Where there are transcriptions, a note tells which forms have none. Raises UserError if they
+    cannot be read.
+    """
+    if lines.names is None:
+        return lines
+    sources, path = find_sources(data_dir, ".txt"), os.path.join(data_dir, INDEX)
+    source, index = fingerprint(sources[:1], ".txt") if sources else None, load_index(path)
+    ours, texts = index.get("names") == lines.names, index.get("texts")
+    good = isinstance(texts, list) and all(isinstance(text, str | None) for text in texts)
+    good = good and len(texts) == len(lines.names)
+    good = good and source in (None, index.get("texts_source"))
+    if not (sources or (ours and good)):
+        return lines._replace(texts=[None] * len(lines.names))
+    if not (ours and good):
+        texts = read_texts(sources[0], lines.names)
+    if ours and not good:
+        index |= {"texts_source": source, "texts": texts}
+        # If this fails they are read again the next time, in a moment.
+        with contextlib.suppress(OSError), atomic_write(path) as file:
+            file.write(json.dumps(index, indent=0).encode())
+    forms = form_names(lines.names)
+    bare = sorted(set(forms) - set(itertools.compress(forms, texts)))
+    shown = ", ".join(bare[:5]) + (", ..." if len(bare) > 5 else "")
+    note = f"{len(bare)} of {len(set(forms))} forms have no texts, because the transcriptions in "
+    note += f"{data_dir} do not have one line of text for each of their lines: {shown}."
+    return lines._replace(texts=texts, notes=lines.notes + [note] * bool(bare))
+
+
+# ------------------------------------------------------------ a user's own points, both formats out
 
 
 def check_points(points, where):
@@ -431,26 +508,73 @@ def line_to_xml(line):
     return (head + "".join(strokes) + TAIL).encode()
 
 
-def write_line_strokes(lines, path):
-    """Write lines ([n, 3] each, pen units, fractions allowed) as the database does, to a .tar.gz.
+def transcriptions_path(path):
+    """Where write_line_strokes puts the texts of the lines that it writes to this path."""
+    folder, base = os.path.split(os.fspath(path))
+    name, replaced = re.subn("linestrokes", "ascii", base, flags=re.IGNORECASE)
+    if not replaced:
+        name = base.removesuffix(".tar.gz") + ".ascii.tar.gz"
+    return os.path.join(folder, name)
+
+
+def check_text(text, where):
+    """`text`, stripped; UserError, which begins with `where`, if it is not one line of ASCII."""
+    if not isinstance(text, str) or text.strip() in ("", "CSR:"):
+        raise UserError(f"{where} must be the words of a line, not {text!r}.")
+    if wrong := re.search("[^ -~]", text):
+        place = f"character {wrong.start() + 1} is {wrong[0]!a}"
+        raise UserError(f"{where} must be one line of printable ASCII, but {place}.")
+    return text.strip()
+
+
+def written_members(lines, texts=None):
+    """Yield (name, content as bytes) of the files of these lines, or of their texts, by forms."""
+    for i in range(0, len(lines), 5):
+        group, number = divmod(i // 5, 1000)
+        form = f"s{group:02d}-{number:03d}"
+        path = f"s{group:02d}/{form}/{form}"
+        if texts is not None:
+            text = "\n".join(texts[i : i + 5])
+            yield f"ascii/{path}.txt", f"OCR:\n\n{text}\n\nCSR:\n\n{text}\n".encode()
+        else:
+            for k, line in enumerate(lines[i : i + 5], 1):
+                yield f"lineStrokes/{path}-{k:02d}.xml", line_to_xml(line)
+
+
+def write_tar(file, members):
+    """Write (name, content as bytes) of all members to a file open for writing, as a .tar.gz."""
+    with (
+        gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w|") as tar,
+    ):
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+
+def write_line_strokes(lines, path, texts=None):
+    """Write lines ([n, 3] each, pen units, fractions allowed) as the database does, to a .tar.gz;
+    their texts (str each, one line of printable ASCII), if any, to `transcriptions_path(path)`.
 
     Five lines make a form (s00-000, s00-001, ...). DataLoader reads back every move but a line's
     first, which leads from the origin of the line's box; a line's last point ends its last stroke.
-    The same lines give the same bytes. Raises UserError for lines that are no points in pen units.
+    The same input gives the same bytes. Raises UserError for lines that are no points in pen units,
+    for texts that are not such lines, one for each, and for lines without texts where other
+    transcriptions lie already; nothing is written then.
     """
     lines = [check_points(line, f"Line {i + 1} to write") for i, line in enumerate(lines)]
     if lines:
         check_size(lines, f"The {len(lines)} lines to write to {path}")
-    with (
-        atomic_write(path) as file,
-        gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w|") as tar,
-    ):
-        for i, line in enumerate(lines):
-            group, number = divmod(i // 5, 1000)
-            form = f"s{group:02d}-{number:03d}"
-            xml = line_to_xml(line)
-            name = f"lineStrokes/s{group:02d}/{form}/{form}-{i % 5 + 1:02d}.xml"
-            member = tarfile.TarInfo(name)
-            member.size = len(xml)
-            tar.addfile(member, io.BytesIO(xml))
+    parts = {path: written_members(lines)}
+    if texts is not None:
+        texts = [check_text(text, f"Text {i + 1} to write") for i, text in enumerate(texts)]
+        if len(texts) != len(lines):
+            numbers = f"{len(texts)} texts for {len(lines)} lines"
+            raise UserError(f"There are {numbers} to write to {path}; give each line its own.")
+        parts[transcriptions_path(path)] = written_members(lines, texts)
+    elif os.path.exists(other := transcriptions_path(path)):
+        raise UserError(f"{other} would be taken for what {path} says; remove it first.")
+    with contextlib.ExitStack() as files:  # all are written before the first is renamed
+        for target, members in parts.items():
+            write_tar(files.enter_context(atomic_write(target)), members)

@@ -17,6 +17,7 @@ from handwriting.backend import tf
 from handwriting.checkpoint import find_run, read_config, restore
 from handwriting.files import UserError, atomic_write
 from handwriting.flags import Parser, check_output, errors_as_sentences, file_name, number, say
+from handwriting.text import encode
 from model import mixture, negative_log_likelihood
 from utils import DataLoader
 
@@ -37,30 +38,35 @@ def mean_move(z_hat):
 
 
 def make_score(model):
-    """A function: lines -> for each its losses in nats [n - 1] and the errors [n - 1, 2] of the
-    mixture's mean.
+    """A function: lines, texts -> for each its losses in nats [n - 1] and the errors [n - 1, 2] of
+    the mixture's mean.
 
     lines: arrays [n, 3] in scaled units, of whose points all but the first are predicted. The
-    errors, too, are in scaled units.
+    errors, too, are in scaled units. texts: theirs, for a network that writes text.
     """
+    specs = [tf.TensorSpec([None, None, 3]), tf.TensorSpec([None, None], tf.int32)]
 
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, None, 3])])
-    def score_batch(points):
+    @tf.function(autograph=False, input_signature=specs)
+    def score_batch(points, chars):
         scores = []
         for rows in lstm.split_rows(tf.shape(points)[0]):
-            z_hat, _ = model(points[rows, :-1])
+            z_hat, _ = model(points[rows, :-1], chars=chars[rows])
+            z_hat = z_hat[..., : model.num_outputs]
             nats = negative_log_likelihood(z_hat, points[rows, 1:], model.log_sigma_min)
             scores.append((nats, mean_move(z_hat) - points[rows, 1:, :2]))
         return [tf.concat(values, axis=0) for values in zip(*scores, strict=True)]
 
-    def score(lines):
+    def score(lines, texts=None):
         order, scores = sorted(range(len(lines)), key=lambda k: len(lines[k])), [None] * len(lines)
         for start in range(0, len(lines), SCORE_BATCH):
             batch = order[start : start + SCORE_BATCH]
             padded = np.zeros([len(batch), len(lines[batch[-1]]), 3], np.float32)
             for row, k in enumerate(batch):
                 padded[row, : len(lines[k])] = lines[k]
-            nats, errors = (value.numpy() for value in score_batch(padded))
+            chars = np.zeros([len(batch), 1], np.int32)
+            if model.alphabet:
+                chars = encode([texts[k] for k in batch], model.alphabet)
+            nats, errors = (value.numpy() for value in score_batch(padded, chars))
             for row, k in enumerate(batch):
                 scores[k] = nats[row, : len(lines[k]) - 1], errors[row, : len(lines[k]) - 1]
         return scores
@@ -68,10 +74,16 @@ def make_score(model):
     return score
 
 
-def make_validate(model, lines):
-    """A function () -> mean nats per point over whole lines [n, 3] in scaled units."""
-    score = make_score(model)
-    return lambda: float(np.concatenate([nats for nats, _ in score(lines)]).mean(dtype=np.float64))
+def make_validate(model, data):
+    """A function () -> mean nats per point (scaled units) over the validation lines of a
+    DataLoader."""
+    score, texts = make_score(model), data.valid_texts if model.alphabet else None
+
+    def validate():
+        scores = score(data.valid_data, texts)
+        return float(np.concatenate([nats for nats, _ in scores]).mean(dtype=np.float64))
+
+    return validate
 
 
 def evaluate(model, lines, deviations, limit):

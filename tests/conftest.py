@@ -119,7 +119,7 @@ def make_line(points, rng):
     return line
 
 
-def make_corpus(folder, num_lines=11, points=60, seed=0):
+def make_corpus(folder, num_lines=11, points=60, seed=0, texts=None):
     """Write made-up lines in the database's format into a new folder; returns them.
 
     Five make a form. They have `points` to `points + 4` points each.
@@ -127,12 +127,15 @@ def make_corpus(folder, num_lines=11, points=60, seed=0):
     rng = np.random.default_rng(seed)
     lines = [make_line(points + 3 * i % 5, rng) for i in range(num_lines)]
     folder.mkdir(parents=True)
-    utils.write_line_strokes(lines, folder / "lineStrokes-all.tar.gz")
+    utils.write_line_strokes(lines, folder / "lineStrokes-all.tar.gz", texts)
     return lines
 
 
 def tiny_flags(**changes):
-    """A command line of train.py for seconds: make_corpus' lines in `data`, two epochs."""
+    """A command line of train.py for seconds: make_corpus' lines in `data`, two epochs.
+
+    changes: other values; None leaves a flag out.
+    """
     flags = {
         "rnn_size": 8,
         "num_layers": 2,
@@ -148,7 +151,7 @@ def tiny_flags(**changes):
         "data_dir": "data",
         **changes,
     }
-    return [f"--{name}={value}" for name, value in flags.items()]
+    return [f"--{name}={value}" for name, value in flags.items() if value is not None]
 
 
 @pytest.fixture(scope="session")
@@ -301,7 +304,7 @@ def make_args(**changes):
         "peephole": False,
         "keep_prob": 1.0,
     }
-    network |= {"layer_norm": False, "skip": False, "polar": False}
+    network |= {"layer_norm": False, "skip": False, "polar": False, "alphabet": ""}
     return Namespace(
         **{**network, "data_scale": 20.0, "seed": 1, "precision": "float32", **changes}
     )

@@ -15,9 +15,10 @@ import sys
 import tarfile
 import warnings
 
+import utils
 from conftest import CACHE, INDEX, ROOT, cache_of, line, make_line
 from handwriting import database
-from handwriting.database import UserError, check_size, write_line_strokes
+from handwriting.database import UserError, check_size, transcriptions_path, write_line_strokes
 from utils import DataLoader, read_line
 
 import numpy as np
@@ -26,7 +27,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 REFERENCE = ROOT / "tests" / "reference"
-TAR = "lineStrokes-all.tar.gz"
+TAR, TEXTS = "lineStrokes-all.tar.gz", "ascii-all.tar.gz"
 
 
 def mutations(number):
@@ -261,7 +262,7 @@ def test_archive_with_any_damage_is_read_or_refused(tmp_path, edited, packed):
     whole = (tmp_path / TAR).read_bytes()
     content = edited(whole) if packed else gzip.compress(edited(gzip.decompress(whole)), 1)
     (tmp_path / TAR).write_bytes(content)
-    found = read_or_refused(lambda: list(database.read_xml(tmp_path / TAR)), TAR)
+    found = read_or_refused(lambda: list(database.read_source(tmp_path / TAR)), TAR)
     assert found is None or all(isinstance(content, bytes) for _, content in found)
 
 
@@ -292,7 +293,7 @@ def test_cache_is_written_with_its_index_and_used(tmp_path, monkeypatch):
     folder_of(tmp_path, {"a-01.xml": 1, "b-01.xml": 2})
     assert load(tmp_path).names == json.loads((tmp_path / INDEX).read_text())["names"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lineStrokes", CACHE, INDEX]
-    monkeypatch.setattr(database, "read_xml", None)  # not called again
+    monkeypatch.setattr(database, "read_source", None)  # not called again
     assert (load(tmp_path).names, numbers(load(tmp_path))) == (["a-01", "b-01"], [1, 2])
     shutil.rmtree(tmp_path / "lineStrokes")  # nor missed
     assert load(tmp_path).names == ["a-01", "b-01"]
@@ -319,7 +320,7 @@ def test_source_that_changes_while_it_is_read_is_not_cached(tmp_path, monkeypatc
     if kind == "archive":
         shutil.move(tmp_path / "lineStrokes", tmp_path / "x")
         tar_of(tmp_path / TAR, {"a-01.xml": xml(1), "a-02.xml": xml(2)})
-    read = database.read_xml
+    read = database.read_source
 
     def read_while_unpacking(source):
         yield from read(source)
@@ -328,11 +329,11 @@ def test_source_that_changes_while_it_is_read_is_not_cached(tmp_path, monkeypatc
         else:
             tar_of(tmp_path / TAR, {"a-03.xml": xml(3)})
 
-    monkeypatch.setattr(database, "read_xml", read_while_unpacking)
+    monkeypatch.setattr(database, "read_source", read_while_unpacking)
     with pytest.warns(UserWarning, match=r"changed while its 2 lines were read, .* no cache was w"):
         assert numbers(load(tmp_path)) == [1, 2]
     assert not (tmp_path / CACHE).exists()
-    monkeypatch.setattr(database, "read_xml", read)
+    monkeypatch.setattr(database, "read_source", read)
     assert numbers(load(tmp_path)) == ([1, 2, 3] if kind == "folder" else [3])
 
 
@@ -466,7 +467,172 @@ def test_cache_with_any_damage_is_read_or_refused(tmp_path, edited):
         assert array.dtype == np.int16 and array.ndim == 2 and array.shape[1] == 3
 
 
-# ------------------------------------------------------------- a user's own points, XML out
+# --------------------------------------------------------------------------- transcriptions
+
+
+def transcript(*texts, end="\n"):
+    """A form's transcription; what the machine read (OCR) is of no account."""
+    return end.join(["OCR:", "", "not", "these", "", "CSR:", "", *texts, ""]).encode("latin-1")
+
+
+def texts_of(path, forms):
+    """Write transcriptions, {form: content}, into path/ascii; return path."""
+    for form, content in forms.items():
+        file = path / "ascii" / form[:1] / f"{form}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    return path
+
+
+@pytest.fixture
+def two_forms(tmp_path):
+    """A folder with lines of the forms a and a-01u and their cache."""
+    folder_of(tmp_path, {f"{name}.xml": 1 for name in ("a-01", "a-02", "a-01u-01", "a-03")})
+    assert load(tmp_path).names == ["a-01", "a-01u-01", "a-02", "a-03"]
+    return tmp_path
+
+
+@pytest.fixture
+def no_parsing(two_forms, monkeypatch):
+    monkeypatch.setattr(utils, "parse_line", None)
+
+
+FORMS = {
+    "a": transcript("  one \t", "", "thr\xe9e", "", " ", end="\r\n"),
+    "a-01u": transcript("of u"),
+    "b": transcript("no line is of b"),
+}
+FOUND = ["one", "of u", None, "thr\xe9e"]
+
+
+@pytest.mark.parametrize("name", ["ascii", TEXTS, "ascii-all.tgz", "ASCII-all.TAR", "Ascii"])
+def test_texts_are_the_lines_behind_csr_in_folder_or_archive(two_forms, name):
+    if name.lower() == "ascii":
+        texts_of(two_forms, FORMS)
+        (two_forms / "ascii" / "a" / "._a.txt").write_bytes(transcript("mac"))
+        (two_forms / "ascii" / "a").rename(two_forms / "else")
+        (two_forms / "ascii" / "a").symlink_to(two_forms / "else")
+        (two_forms / "ascii").rename(two_forms / name)
+    else:
+        members = {f"__MACOSX/{form}.txt": transcript("mac") for form in FORMS}
+        members |= {f"ascii/x/{form}.TXT": content for form, content in FORMS.items()}
+        tar_of(two_forms / name, members, "w" if name.endswith("TAR") else "w:gz")
+    for _ in range(2):  # read, and from the cache
+        assert load(two_forms).texts == FOUND
+
+
+def test_texts_of_forms_that_do_not_fit_are_none_and_told_of(two_forms):
+    texts_of(two_forms, {"a": transcript("one", "two"), "a-01u": transcript("of u")})
+    words = "1 of 2 forms have no texts, because the transcriptions in .* do not have .*: a.$"
+    for _ in range(2):  # read, and from the cache
+        with pytest.warns(UserWarning, match=words) as caught:
+            assert load(two_forms).texts == [None, "of u", None, None]
+        assert len(caught) == 1
+    for content in (transcript(*"1234"), transcript(), b"1\n2\n3", b"\0\xff" * 99, b"CSR:\n\n\n"):
+        texts_of(two_forms, {"a": content})
+        with pytest.warns(UserWarning, match=words):
+            assert load(two_forms).texts == [None, "of u", None, None]
+
+
+def test_texts_need_lines_numbered_from_one(tmp_path):
+    lines = {"a-1.xml": 1, "a-2.xml": 1, "b-02.xml": 1, "b-03.xml": 1, "c-01.xml": 1, "c-x.xml": 1}
+    forms = {form: transcript("one", "two") for form in "abc"}
+    texts_of(folder_of(tmp_path, lines | {"d.xml": 1}), forms)
+    with pytest.warns(UserWarning, match="3 of 4 forms have no texts, .*: , b, c"):
+        assert load(tmp_path).texts == ["one", "two"] + 5 * [None]
+
+
+def test_note_on_texts_names_five_forms_at_most(tmp_path):
+    texts_of(folder_of(tmp_path, forty()), {"f00": transcript(*"12345"), "f05": transcript("1")})
+    with pytest.warns(UserWarning, match=r"7 of 8 forms .*: f01, f02, f03, f04, f05, \.\.\.\.$"):
+        assert load(tmp_path).texts == [*"12345"] + 35 * [None]
+
+
+@pytest.mark.usefixtures("no_parsing")
+def test_cache_without_texts_is_completed_and_no_line_parsed(two_forms, monkeypatch):
+    cache, index = (two_forms / CACHE).read_bytes(), json.loads((two_forms / INDEX).read_text())
+    assert load(texts_of(two_forms, FORMS)).texts == FOUND
+    completed = json.loads((two_forms / INDEX).read_text())
+    assert index.items() <= completed.items() and completed["texts"] == FOUND
+    assert (two_forms / CACHE).read_bytes() == cache
+    monkeypatch.setattr(database, "read_source", None)  # not called again
+    assert load(two_forms).texts == FOUND
+
+
+@pytest.mark.usefixtures("no_parsing")
+@pytest.mark.parametrize("kind", ["folder", "archive"])
+def test_texts_that_change_are_read_anew_and_those_that_vanish_stay_in_the_cache(two_forms, kind):
+    def write(first):
+        forms = FORMS | {"a": transcript(first, "two", "three")}
+        if kind == "folder":
+            texts_of(two_forms, forms)
+        else:
+            tar_of(two_forms / TEXTS, {f"{form}.txt": text for form, text in forms.items()})
+
+    for first in ("one", "another", "1"):
+        write(first)
+        assert load(two_forms).texts == [first, "of u", "two", "three"]
+    shutil.rmtree(two_forms / "ascii") if kind == "folder" else (two_forms / TEXTS).unlink()
+    assert load(two_forms).texts == ["1", "of u", "two", "three"]
+    write("here")
+    assert load(two_forms).texts == ["here", "of u", "two", "three"]
+
+
+@pytest.mark.usefixtures("no_parsing")
+@pytest.mark.parametrize("kept", [None, "text", {}, [], ["a"] * 3, ["a"] * 5, ["a", "b", "c", 4]])
+def test_texts_in_the_cache_that_are_none_are_read_anew(two_forms, kept):
+    load(texts_of(two_forms, FORMS))
+    index = json.loads((two_forms / INDEX).read_text())
+    for changes in ({"texts": kept}, {"texts": ["a"] * 4, "texts_source": kept}):
+        (two_forms / INDEX).write_text(json.dumps(index | changes))
+        assert load(two_forms).texts == FOUND
+        assert json.loads((two_forms / INDEX).read_text()) == index
+
+
+def test_texts_are_read_where_no_cache_can_be_written(two_forms, monkeypatch):
+    texts_of(two_forms, FORMS)
+    before = (two_forms / INDEX).read_bytes()
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(30, "Read-only")))
+    assert load(two_forms).texts == FOUND
+    assert (two_forms / INDEX).read_bytes() == before
+
+
+def test_texts_need_a_cache_that_names_its_lines(two_forms):
+    texts_of(two_forms, FORMS)
+    (two_forms / INDEX).write_text(json.dumps({"cache": "another's"}))
+    with pytest.warns(UserWarning, match="cannot be told apart"):
+        assert load(two_forms).texts == [None] * 4
+    assert json.loads((two_forms / INDEX).read_text()) == {"cache": "another's"}
+
+
+def test_texts_of_other_lines_than_the_cache_has_are_not_kept_in_it(two_forms):
+    load(texts_of(two_forms, FORMS))
+    before = (two_forms / INDEX).read_bytes()
+    names = ["a-01u-01", "a-03", "a-02", "a-01"]  # as many, in another order
+    found = database.add_texts(two_forms, database.Lines([line(9)] * 4, names, 0, []))
+    assert found.texts == ["of u", "thr\xe9e", None, "one"]
+    assert (two_forms / INDEX).read_bytes() == before
+
+
+def test_corpus_without_transcriptions_has_no_texts_and_no_note(two_forms):
+    assert load(two_forms).texts == [None] * 4
+    (two_forms / "ascii").mkdir()
+    (two_forms / "ascii" / "a.xml").write_text("")
+    assert load(two_forms).texts == [None] * 4
+
+
+def test_transcriptions_that_are_not_whole_are_an_error(two_forms):
+    whole = tar_of(two_forms / TEXTS, {"a.txt": bytes(range(256)) * 9}) / TEXTS
+    whole.write_bytes(whole.read_bytes()[:-20])
+    with pytest.raises(UserError, match=f"{TEXTS} is not a whole archive .*download it again"):
+        load(two_forms)
+    whole.unlink()
+    whole.symlink_to(two_forms / "gone")
+    with pytest.raises(UserError, match=f"{TEXTS} is a link to nothing; correct or remove it"):
+        load(two_forms)
+
+
+# ----------------------------------------------------- a user's own points, both formats out
 
 
 def good():
@@ -589,6 +755,93 @@ def test_write_line_strokes_gives_the_same_bytes_and_no_half_file(tmp_path, monk
         write_line_strokes([line(60)], one)
     assert one.read_bytes() == two.read_bytes()
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_write_line_strokes_with_texts_is_read_back(tmp_path):
+    lines, texts = [line(15 + i, i) for i in range(12)], [f"line {i}: ~{{}}" for i in range(11)]
+    write_line_strokes(iter(lines), tmp_path / TAR, [*texts, "  OCR:  "])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [TEXTS, TAR]
+    assert load(tmp_path).texts == [*texts, "OCR:"]
+    strokes, words = (tmp_path / TAR).read_bytes(), (tmp_path / TEXTS).read_bytes()
+    write_line_strokes(lines, tmp_path / TAR, iter([*texts, "OCR:"]))
+    assert [(tmp_path / TAR).read_bytes(), (tmp_path / TEXTS).read_bytes()] == [strokes, words]
+    write_line_strokes(lines, tmp_path / "mine.tar.gz")
+    assert (tmp_path / "mine.tar.gz").read_bytes() == strokes
+    assert not (tmp_path / "mine.ascii.tar.gz").exists()
+
+
+def test_write_line_strokes_transcribes_as_the_database_does(tmp_path):
+    write_line_strokes([line(15)] * 6, tmp_path / "mine.tar.gz", [*"abcde", "f g"])
+    with tarfile.open(tmp_path / "mine.ascii.tar.gz") as tar:
+        found = {member.name: tar.extractfile(member).read().decode() for member in tar}
+    assert found == {
+        "ascii/s00/s00-000/s00-000.txt": "OCR:\n\na\nb\nc\nd\ne\n\nCSR:\n\na\nb\nc\nd\ne\n",
+        "ascii/s00/s00-001/s00-001.txt": "OCR:\n\nf g\n\nCSR:\n\nf g\n",
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("lineStrokes/" + TAR, "lineStrokes/" + TEXTS),
+        ("linestrokes-all.tar", "ascii-all.tar"),
+        ("my-lineStrokes.tar.gz", "my-ascii.tar.gz"),
+        ("x/mine.tar.gz", "x/mine.ascii.tar.gz"),
+        ("mine.tgz", "mine.tgz.ascii.tar.gz"),
+    ],
+)
+def test_transcriptions_path_lies_beside_the_lines(path, expected):
+    assert transcriptions_path(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "Text 2 to write must be the words of a line, not ''"),
+        (" \n", "Text 2 to write must be the words of a line"),
+        (None, "Text 2 to write must be the words of a line, not None"),
+        (" CSR: ", "Text 2 to write must be the words of a line, not ' CSR: '"),
+        ("two\nlines", r"Text 2 to write must be one line of printable ASCII, .* 4 is '\\n'"),
+        ("a\ttab", r"Text 2 .* character 2 is '\\t'"),
+        ("caf\xe9", r"Text 2 .* character 4 is '\\xe9'"),
+        ("end\n", r"Text 2 .* character 4 is '\\n'"),
+    ],
+)
+def test_texts_that_are_no_lines_are_not_written(tmp_path, text, words):
+    with pytest.raises(UserError, match=words):
+        write_line_strokes([line(15)] * 2, tmp_path / TAR, ["good", text])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("texts", [[], ["a"], ["a", "b", "c"]])
+def test_texts_of_another_number_than_lines_are_not_written(tmp_path, texts):
+    words = f"There are {len(texts)} texts for 2 lines to write to .*{TAR}; give each line its own"
+    with pytest.raises(UserError, match=words):
+        write_line_strokes([line(15)] * 2, tmp_path / TAR, texts)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("broken", ["first file", "second file", "renaming"])
+def test_lines_and_texts_are_written_both_or_not_at_all(tmp_path, monkeypatch, broken):
+    write_line_strokes([line(50)], tmp_path / TAR, ["old"])
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    written = database.written_members
+
+    def members(lines, texts=None):
+        yield from written(lines, texts)
+        if broken == ("first file" if texts is None else "second file"):
+            raise OSError(28, "No space left on device")
+
+    def replace(*_):
+        raise OSError(28, "No space left on device")
+
+    if broken == "renaming":
+        monkeypatch.setattr(os, "replace", replace)
+    else:
+        monkeypatch.setattr(database, "written_members", members)
+    with pytest.raises(OSError, match="No space"):
+        write_line_strokes([line(60)], tmp_path / TAR, ["new"])
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_import_of_utils_needs_no_tensorflow_and_does_nothing(tmp_path):

@@ -6,7 +6,7 @@ import time
 from conftest import end, make_args, make_points, relative_error, start_forked
 from handwriting import lstm
 from handwriting.files import UserError
-from model import LSTMState, Model, drop_out, layer_step
+from model import Model
 
 import numpy as np
 import pytest
@@ -14,65 +14,60 @@ import tensorflow as tf
 
 
 @pytest.mark.parametrize(
-    ("layers", "flags", "dropout"),
+    ("layers", "flags", "text", "dropout"),
     [
-        (1, [], True),
-        (2, ["peephole"], True),
-        (3, [], True),
-        (3, ["peephole"], False),
-        (1, ["skip"], True),
-        (3, ["peephole", "skip"], True),
-        (2, ["layer_norm"], True),
-        (3, ["peephole", "layer_norm", "skip"], True),
+        (1, [], 0, False),
+        (2, [], 0, True),
+        (2, ["peephole", "polar"], 0, True),
+        (3, ["peephole", "skip"], 0, False),
+        (2, ["layer_norm"], 0, True),
+        (3, ["peephole", "layer_norm", "skip"], 0, True),
+        (1, [], 1, True),
+        (2, ["skip", "polar"], 6, False),
+        (3, ["peephole", "layer_norm", "skip"], 9, True),
+        (3, [], 4, True),
     ],
 )
-def test_lstm_sequence_derivative_equals_automatic_one(layers, flags, dropout):
+def test_fast_loop_and_its_derivative_equal_the_plain_step(layers, flags, text, dropout):
+    """From states and weights that are not zero; text: its length, with padding behind it."""
     batch, steps, units = 3, 7, 5
     rng = np.random.default_rng(layers)
 
     def draw(*shape):
         return tf.constant(rng.normal(size=shape), tf.float32)
 
-    model = Model(make_args(rnn_size=units, num_layers=layers, **dict.fromkeys(flags, True)))
+    changes = {**dict.fromkeys(flags, True), "alphabet": "ab c"[: 4 * (text > 0)]}
+    keep_prob = 0.7 if dropout else 1.0
+    model = Model(make_args(rnn_size=units, num_layers=layers, keep_prob=keep_prob, **changes))
     for variable in model.variables.values():
         variable.assign(variable + 0.3 * draw(*variable.shape))
-    skip, weights = "skip" in flags, model.layer_weights()
-    x, states = (
-        draw(steps, batch, 3),
-        [LSTMState(draw(batch, units), draw(batch, units)) for _ in range(layers)],
-    )
-    masks = [draw(steps, batch, units) > 0 for _ in range(layers if dropout else 0)]
-    d_out, d_final = draw(steps, batch, units * (layers if skip else 1)), draw(batch, units)
+    x, weights = draw(batch, steps, 3), [v.value for v in model.variables.values()]
+    states = tf.nest.map_structure(lambda v: draw(*v.shape), model.initial_state(batch))
+    chars = tf.constant(rng.integers(-1, 5, [batch, text]), tf.int32) if text else None
+    masks = model.dropout_masks(steps, batch, [1, 2])
+    assert len(masks) == layers * dropout
 
-    def automatic(x, states, weights):  # the same equations, differentiated by TensorFlow
-        outputs = []
+    def plain(states):
+        z_hats, symbols = [], model.one_hot(chars) if text else None
         for t in range(steps):
-            below, states, read = x[t], list(states), []
-            for k in range(layers):
-                below = tf.concat([below, x[t]], axis=1) if skip and k else below
-                states[k] = layer_step("lstm", below, weights[k], states[k])
-                below = drop_out(states[k].h, masks[k][t] if masks else None, 0.7)
-                read.append(below)
-            outputs.append(tf.concat(read if skip else read[-1:], axis=1))
-        return tf.stack(outputs), states
+            now = [mask[t] for mask in masks]
+            z_hat, states = model.step(x[:, t], states, None, now, symbols)
+            z_hats.append(z_hat)
+        return tf.stack(z_hats, axis=1), states
 
-    def by_hand(x, states, weights):
-        return lstm.lstm_sequence(x, masks, 0.7, states, weights, tf.float32, skip)
-
-    results = []
-    for run in (automatic, by_hand):
-        inputs = [x, *tf.nest.flatten(states), *tf.nest.flatten(weights)]
+    results, d_z_hat = [], draw(batch, steps, 1 + 6 * 3 + (text > 0))
+    for run in (plain, lambda states: model(x, states, True, masks, chars)):
+        inputs = [x, *tf.nest.flatten(states), *weights]
         with tf.GradientTape() as tape:
             tape.watch(inputs)
-            outputs, finals = run(x, states, weights)
-            total = tf.reduce_sum(outputs * d_out) + sum(
-                tf.reduce_sum(d_final * v) for v in tf.nest.flatten(finals)
-            )
-        results.append([outputs, *tf.nest.flatten(finals), *tape.gradient(total, inputs)])
+            z_hat, finals = run(states)
+            total = tf.reduce_sum(z_hat * d_z_hat)
+            total += sum(tf.reduce_sum(tf.sin(v)) for v in tf.nest.flatten(finals))
+        results.append([z_hat, *tf.nest.flatten(finals), *tape.gradient(total, inputs)])
     for theirs, ours in zip(*results, strict=True):
-        assert relative_error(ours, theirs) < 1e-5
-    without = lstm.lstm_sequence(x, masks, 0.7, states, weights, tf.float32, skip, derivative=False)
-    assert relative_error(without[0], results[1][0]) < 1e-5
+        assert relative_error(ours, theirs) < 3e-5
+    without, _ = model(x, states, False, masks, chars)
+    assert relative_error(without, results[1][0]) < 1e-5
 
 
 def loss_and_gradients(model, x, y, seed):

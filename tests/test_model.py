@@ -111,7 +111,7 @@ def test_train_step_equals_three_reference_steps(reference):
     ]
     train_step = make_train_step(model, keras.optimizers.Adam(0.005, epsilon=1e-8), grad_clip=10.0)
     losses = [
-        float(train_step(reference["x"], reference["y"], tf.constant(k))[0]) for k in range(3)
+        float(train_step((reference["x"], reference["y"]), tf.constant(k))[0]) for k in range(3)
     ]
     assert losses == pytest.approx(reference["costs_adam"].tolist(), rel=1e-5)
     for ours, theirs in zip(values(model), reference_weights(reference, "w3"), strict=True):
@@ -272,7 +272,7 @@ def test_types_do_not_depend_on_the_users_keras_configuration(floatx, policy):
         model = Model(make_args(model="gru", num_layers=1))
         args = build_parser().parse_args(["--optimizer=muon"])
         train_step = make_train_step(model, make_optimizer(args, model), 10.0)
-        return [float(train_step(x, y, tf.constant(k))[0]) for k in range(3)]
+        return [float(train_step((x, y), tf.constant(k))[0]) for k in range(3)]
 
     expected, before = losses(), (keras.config.floatx(), keras.config.dtype_policy())
     try:

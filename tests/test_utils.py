@@ -207,11 +207,13 @@ def test_loader_falls_back_to_the_demo_in_the_default_folder_only(tmp_path, monk
     for folder in ("data", "mine"):
         (tmp_path / folder / "demo").mkdir(parents=True)
         lines = [line(20, seed) for seed in range(10)]
-        write_line_strokes(lines, tmp_path / folder / "demo" / TAR)
+        texts = [f"line {i}" for i in range(10)]
+        write_line_strokes(lines, tmp_path / folder / "demo" / TAR, texts)
     words = f"using the small corpus data/demo; ask for .* put it at data/{TAR}"
     with pytest.warns(UserWarning, match=words):
         loader = DataLoader(seq_length=5)
     assert (len(loader.raw_data), loader.folder) == (10, "data/demo")
+    assert loader.texts == texts
     for folder in ("mine", "data"):
         shutil.rmtree("data/demo", ignore_errors=folder == "data")
         with pytest.raises(UserError, match=f"{folder} holds no handwriting"):

@@ -1,4 +1,4 @@
-"""What run.py measures this program beside: the same network in Keras and PyTorch, the parsing of
+"""What run.py measures this program beside: the same networks in Keras and PyTorch, the parsing of
 the 2015 program.
 
 Packages are imported inside the functions, so that a process which measures one of them holds no
@@ -8,6 +8,8 @@ other. `network` is what train.py's flags are there: an object with rnn_size, nu
 import math
 import tarfile
 import xml.etree.ElementTree as ET
+
+CHUNK = 4  # points that PyTorch compiles as one piece; 8 gain a few percent and compile for minutes
 
 
 def keras_step(network, precision, x, y):
@@ -60,6 +62,150 @@ def pytorch_step(network, precision, x, y):
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
             z_hat = output(dropout(lstm(x)[0]))
         loss = pytorch_nll(z_hat.float(), y).mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, network.grad_clip)
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def pytorch_text_network(network, num_inputs, num_symbols, precision):
+    """The network that writes a text, as a torch.nn.Module; see the class below.
+
+    Products are made in `precision`, the rest in float32: what autocast would do, but it would cast
+    the weights again at each point.
+    """
+    import torch
+
+    dtype, units, components = getattr(torch, precision), network.rnn_size, 10
+    sizes = [num_symbols] + [units + num_symbols] * (network.num_layers - 1)
+
+    class LateGradient(torch.autograd.Function):
+        """z [T, B, N] as it is. The gradient of `weights`, whose products were added to it point by
+        point, is one product, inputs' dz, of the inputs [T, B, K] that the caller puts into a list
+        after the loop.
+        """
+
+        @staticmethod
+        def forward(ctx, z, weights, inputs):
+            ctx.inputs = inputs
+            return z.view_as(z)
+
+        @staticmethod
+        def backward(ctx, dz):
+            inputs, dz_rows = (value.flatten(0, 1).to(dtype) for value in (ctx.inputs[0], dz))
+            return dz, (inputs.T @ dz_rows).float(), None
+
+    class TextNetwork(torch.nn.Module):
+        """Lstm layers and a soft window over the characters (Graves 2013, eq. 46 to 52).
+
+        The window is placed by the first layer; it is seen by that one at the next point, by those
+        above at once, and by the output. Points go into every layer, every layer into the output.
+        """
+
+        def __init__(self):
+            super().__init__()
+            linear = torch.nn.Linear
+            self.points = linear(num_inputs, network.num_layers * 4 * units)
+            self.loops = torch.nn.ModuleList(linear(n + units, 4 * units, False) for n in sizes)
+            self.window = linear(units, 3 * components)
+            seen = network.num_layers * units + num_symbols
+            self.output = linear(seen, 1 + 6 * network.num_mixture)
+
+        def forward(self, points, chars):
+            """points [T, B, D] and chars, one-hot [B, U, V] -> z_hat [T, B, 1 + 6 M]."""
+            (length, batch_size, _), keep = points.shape, network.keep_prob
+            shape = [network.num_layers, length, batch_size, units]
+            masks = (torch.rand(shape) < keep).float().div_(keep)
+            weights = [layer.weight.T for layer in (*self.loops, self.window)]
+            zs = [*self.points(points).chunk(network.num_layers, dim=2)]
+            zs.append(self.window.bias.expand(length, batch_size, -1))
+            inputs = [[] for _ in zs]
+            zs = [LateGradient.apply(*each) for each in zip(zs, weights, inputs, strict=True)]
+            weights = [weight.detach().to(dtype).contiguous() for weight in weights]
+            zeros = [torch.zeros(batch_size, units) for _ in self.loops]
+            state = zeros, zeros, *(torch.zeros(batch_size, n) for n in (num_symbols, components))
+            pieces, parts = [], [*(z.split(CHUNK) for z in zs), masks.split(CHUNK, dim=1)]
+            for *z, mask in zip(*parts, strict=True):
+                piece, state = chunk(z, mask, state, weights, chars)
+                pieces.append(piece)
+            hs, ws = (torch.cat(values, dim=-3) for values in zip(*pieces, strict=True))
+            ys = hs * masks
+            with torch.no_grad():
+                h_before, w_before = (
+                    torch.nn.functional.pad(v[..., :-1, :, :], (0, 0, 0, 0, 1, 0)) for v in (hs, ws)
+                )
+                inputs[0].append(torch.cat([w_before, h_before[0]], dim=2))
+                for k in range(1, network.num_layers):
+                    inputs[k].append(torch.cat([ys[k - 1], ws, h_before[k]], dim=2))
+                inputs[-1].append(ys[0])
+            seen = torch.cat([*ys, ws], dim=2)
+            with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+                return self.output(seen).float()
+
+    def lstm_cell(z, c):
+        i, f, g, o = z.chunk(4, dim=1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(c), c
+
+    def product(value, weights):
+        return (value.to(dtype) @ weights).float()
+
+    def read_window(a, kappa, chars):
+        alpha, beta, move = a.chunk(3, dim=1)
+        beta, kappa = 0.05 + 4.0 * torch.sigmoid(beta), kappa + 2.0 * torch.sigmoid(move)
+        height = torch.softmax(alpha, dim=1) * torch.sqrt(beta / math.pi)
+        places = torch.arange(chars.shape[1]) + 0.5
+        distance = kappa[:, :, None] - places
+        phi = (height[:, :, None] * torch.exp(-beta[:, :, None] * distance.square())).sum(dim=1)
+        return torch.bmm(phi[:, None], chars)[:, 0], kappa
+
+    # Faster than eager and TorchScript.
+    @torch.compile(dynamic=False)
+    def chunk(zs, masks, state, weights, chars):
+        """h [layers, t, B, H] and w [t, B, V] of the next t points, and the state after them.
+
+        zs: of each layer, and of the window, what points and biases give, [t, B, N]; masks [layers,
+        t, B, H]; weights: of the layers and the window, [K, N], in `precision`.
+        """
+        hs, cs, w, kappa = state
+        all_hs, all_ws = [], []
+        for *z, z_window, mask in zip(*(z.unbind() for z in zs), masks.unbind(1), strict=True):
+            new_hs, new_cs, seen = [], [], [w]
+            for k, (h, c) in enumerate(zip(hs, cs, strict=True)):
+                h, c = lstm_cell(z[k] + product(torch.cat([*seen, h], dim=1), weights[k]), c)
+                y = h * mask[k]
+                if k == 0:
+                    w, kappa = read_window(z_window + product(y, weights[-1]), kappa, chars)
+                seen = [y, w]
+                new_hs.append(h)
+                new_cs.append(c)
+            hs, cs = new_hs, new_cs
+            all_hs.append(torch.stack(hs))
+            all_ws.append(w)
+        return (torch.stack(all_hs, dim=1), torch.stack(all_ws)), (hs, cs, w, kappa)
+
+    return TextNetwork()
+
+
+def pytorch_text_step(network, precision, x, y, chars, mask):
+    """A function that takes a training step of pytorch_text_network and returns the loss.
+
+    x [B, T, D], y [B, T, 3], chars, one-hot [B, U, V], and mask [B, T], 1 where a point counts, are
+    float32 arrays.
+    """
+    import torch
+
+    x, y, mask = (torch.from_numpy(part).transpose(0, 1).contiguous() for part in (x, y, mask))
+    chars = torch.from_numpy(chars)
+    writer = pytorch_text_network(network, x.shape[-1], chars.shape[-1], precision)
+    parameters = [*writer.parameters()]
+    optimizer = torch.optim.Adam(parameters, network.learning_rate, eps=1e-8, fused=True)
+
+    def step():
+        optimizer.zero_grad()
+        loss = (pytorch_nll(writer(x, chars), y) * mask).sum() / mask.sum()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, network.grad_clip)
         optimizer.step()

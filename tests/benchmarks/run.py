@@ -160,7 +160,7 @@ def our_step(network, precision, x, y):
     optimizer = keras.optimizers.Adam(network.learning_rate, epsilon=1e-8)
     train_step = make_train_step(Model(network), optimizer, network.grad_clip, network.seed)
     step, stop = tf.constant(0), tf.constant(0.0)
-    return lambda: float(train_step(x, y, step, stop)[0])
+    return lambda: float(train_step((x, y), step, stop)[0])
 
 
 TRAINERS = {"ours": our_step, "keras": keras_step, "pytorch": pytorch_step}

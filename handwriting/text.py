@@ -1,0 +1,240 @@
+"""Texts: the alphabet, texts as numbers, and minibatches of whole lines with their texts.
+
+The symbols of an alphabet: 0 is the end of a text, k the alphabet's character k - 1. Behind its
+characters a text has ENDS ends, so that a window that has passed the last character sees something.
+
+Source: A. Graves, "Generating Sequences With Recurrent Neural Networks" (arXiv 1308.0850), section
+5.
+"""
+
+import collections
+import itertools
+import unicodedata
+
+from handwriting.database import form_names
+from handwriting.files import UserError
+from utils import START, DataLoader, split_lines
+
+import numpy as np
+
+ENDS = 3  # symbols of the end behind a text
+# What a training sequence consists of: one line, or two or three of one form joined into one.
+JOINED = {1: 0.7, 2: 0.2, 3: 0.1}
+SLICES = 16  # a batch is one of so many slices of more sequences, sorted by length
+RARE = 0.02  # lines with a character that fewer lines than this share have are drawn more often,
+MAX_REPEAT = 8.0  # by the square root of how much fewer, but not more often than this
+OUTLIERS = 0.1  # per cent of the training lines left out at either end of each measure
+PLAIN = str.maketrans({
+    "\u2018": "'", "\u2019": "'", "\u201a": "'", "\u201c": '"', "\u201d": '"', "\u201e": '"',
+    "\u00ab": '"', "\u00bb": '"', "\u2010": "-", "\u2011": "-", "\u2012": "-", "\u2013": "-",
+    "\u2014": "-", "\u2212": "-", "\u2026": "...", "\u00a0": " ", "\t": " ", "\u00df": "ss",
+    "\u00e6": "ae", "\u00c6": "Ae", "\u00f8": "o", "\u00d8": "O", "\u0153": "oe", "\u0152": "Oe",
+})  # fmt: skip
+
+
+# ----------------------------------------------------------------------- characters and numbers
+
+
+def num_symbols(alphabet):
+    """V: the alphabet's characters and the end."""
+    return len(alphabet) + 1
+
+
+def make_alphabet(texts):
+    """All printable ASCII characters in texts, sorted, as a string."""
+    return "".join(sorted(c for c in set("".join(texts)) if " " <= c <= "~"))
+
+
+def plain(text):
+    """The text with typographic quotes and dashes, accents and tabs as plain characters."""
+    decomposed = unicodedata.normalize("NFKD", text.translate(PLAIN))
+    return "".join(c for c in decomposed if not unicodedata.combining(c))
+
+
+def check_text(text, alphabet, where):
+    """Raise UserError, which begins with `where`, unless all characters are in the alphabet."""
+    if not text.strip():
+        raise UserError(f"{where} is empty; give at least one character")
+    unknown = [(k, c) for k, c in enumerate(text) if c not in alphabet]
+    if not unknown:
+        return
+    place, character = unknown[0]
+    others = len({c for _, c in unknown}) - 1
+    more = f" (and {others} other{'s' * (others > 1)})" if others else ""
+    suggestion = plain(text)
+    advice = f"it can write: {alphabet.strip()}"
+    if suggestion.strip() and all(c in alphabet for c in suggestion):
+        advice = f"write instead: {suggestion}"
+    raise UserError(
+        f"{where} has {character!r} as its character {place + 1}{more}, which the network has "
+        f"not learnt; {advice}"
+    )
+
+
+def encode(texts, alphabet, width=None):
+    """The symbols of texts with their ends, int32 [B, U], -1 behind them.
+
+    width: U, else the longest text's. A character that is not in the alphabet is -1, too.
+    """
+    index = {c: k for k, c in enumerate(alphabet, 1)}
+    rows = [[index.get(c, -1) for c in text] + [0] * ENDS for text in texts]
+    chars = np.full([len(rows), width or max(map(len, rows))], -1, np.int32)
+    for row, symbols in zip(chars, rows, strict=True):
+        row[: len(symbols)] = symbols
+    return chars
+
+
+# -------------------------------------------------------------------------------- joined lines
+
+
+def baseline(x, y):
+    """Slope and height at x = 0 of the straight line through points x, y [n] in pen units.
+
+    Short writing has no slope to speak of: 200 pen units of spread halve it.
+    """
+    slope = np.cov(x, y, bias=True)[0, 1] / (x.var() + 200.0**2)
+    return slope, y.mean() - slope * x.mean()
+
+
+def word_gap(line, text):
+    """The pen's usual move from word to word to the right in a line [n, 3], in pen units."""
+    width = np.ptp(np.cumsum(line[1:, 0])) / len(text)
+    lifts = np.sort(line[1:, 0][line[:-1, 2] > 0.5])
+    spaces = min(text.count(" "), len(lifts))
+    gap = np.median(lifts[-spaces:]) if spaces else width
+    return float(np.clip(gap, 0.5 * width, 2.0 * width))
+
+
+def join_lines(lines, texts):
+    """Lines [n, 3] of one writer, in pen units, as one line, and its text, joined by spaces.
+
+    Each next line begins a word's distance to the right of the one before, on the same baseline.
+    """
+    joined = [lines[0]]
+    for (line, text), (after, after_text) in itertools.pairwise(zip(lines, texts, strict=True)):
+        x, y = np.cumsum(line[1:, :2], axis=0).T
+        next_x, next_y = np.cumsum(np.vstack([[0, 0], after[1:, :2]]), axis=0).T
+        gap = (word_gap(line, text) + word_gap(after, after_text)) / 2
+        (slope, height), (next_slope, next_height) = baseline(x, y), baseline(next_x, next_y)
+        left = next_x.min()
+        move_x = x.max() + gap - left - x[-1]
+        move_y = slope * x.max() + height - (next_slope * left + next_height) - y[-1]
+        joined.append(after.copy())
+        joined[-1][0, :2] = np.rint([move_x, move_y])
+    return np.concatenate(joined), " ".join(texts)
+
+
+# -------------------------------------------------------------------------------- minibatches
+
+
+def measures(line, text):
+    """By what outliers are told: points, points per character, pen units to the right for each."""
+    return len(line), len(line) / len(text), np.ptp(np.cumsum(line[1:, 0])) / len(text)
+
+
+class TextLoader(DataLoader):
+    """Whole lines with their texts, in minibatches of similar length.
+
+    Differs from DataLoader in: data, texts_of_data: the training lines that have a text, float32
+    [n, 3] in scaled units; valid_data, valid_texts: the same of the validation lines. alphabet:
+    the characters of the training lines' texts, unless one is given; lines with others are left
+    out. So are training lines of which one of `measures` is among the OUTLIERS smallest or largest:
+    their text and ink may not belong together. Raises UserError if there are no texts.
+    """
+
+    def __init__(self, batch_size, scale_factor, data_dir="data", *, seed=None, alphabet=""):
+        super().__init__(batch_size, 1, scale_factor, data_dir=data_dir, seed=seed)
+        trains, validates = split_lines(self.folder, self.names, list(map(len, self.raw_data)))
+        lines = list(zip(self.raw_data, self.texts, form_names(self.names), strict=False))
+        training, validation = (
+            [line for line in itertools.compress(lines, chosen) if line[1] and len(line[0]) > 3]
+            for chosen in (trains, validates)
+        )
+        if not training or not validation:
+            raise UserError(
+                f"--text needs transcriptions, but the lines in {self.folder} that train or "
+                "validate have none; put ascii-all.tar.gz of the database there, beside the lines"
+            )
+        self.alphabet = alphabet or make_alphabet(text for _, text, _ in training)
+        known = [line for line in training if set(line[1]) <= set(self.alphabet)]
+        table = np.array([measures(line, text) for line, text, _ in known])
+        low, high = np.percentile(table, [OUTLIERS, 100 - OUTLIERS], axis=0)
+        usual = ((table >= low) & (table <= high)).all(axis=1)
+        # Of few lines the ends are no outliers.
+        used = list(itertools.compress(known, usual)) if len(known) * OUTLIERS >= 100 else known
+
+        self.lines, self.texts_of_data, forms = map(list, zip(*used, strict=True))
+        self.data = self._scale(self.lines)[2]
+        self.valid_data = self._scale([line for line, _, _ in validation])[2]
+        self.valid_texts = [text for _, text, _ in validation]
+        members = collections.defaultdict(list)
+        for k, form in enumerate(forms):
+            members[form].append(k)
+        self._siblings = [members[form] for form in forms]
+        self._lengths = np.array(list(map(len, self.data)))
+        self._chances = self._repeats() / self._repeats().sum()
+        per_sequence = sum(number * share for number, share in JOINED.items())
+        self.num_batches = max(1, round(len(self.data) / (batch_size * per_sequence)))
+        self.summary = (
+            f"Data in {self.folder}: {len(self.data):,} lines with texts ({self._lengths.sum():,} "
+            f"points) train, {len(self.valid_data):,} validate; of those that train "
+            f"{sum(trains) - len(training):,} left out because they have no text, "
+            f"{len(training) - len(known):,} with characters that the network does not know, "
+            f"{len(known) - len(used):,} with the {OUTLIERS} % fewest or most points, or points or "
+            f"pen units per character; {len(self.alphabet)} characters."
+        )
+
+    def _repeats(self):
+        """How often each line counts, so that its rarest character is drawn often enough.
+
+        Repeat factors of Gupta, Dollar and Girshick (arXiv 1908.03195): max over characters c of
+        sqrt(RARE / f_c), at least 1, with f_c the share of lines that have c.
+        """
+        counts = collections.Counter(c for text in self.texts_of_data for c in set(text))
+        wanted = RARE * len(self.texts_of_data)
+        rarest = np.array([min(counts[c] for c in text) for text in self.texts_of_data])
+        return np.clip(np.sqrt(wanted / rarest), 1.0, MAX_REPEAT)
+
+    def next_batch(self):
+        """x and y, float32 [B, T, 3] in scaled units, y one point ahead of x; the lengths of the
+        sequences, int32 [B]; their texts, int32 [B, U].
+
+        A sequence is a line, or several of one form joined (`join_lines`). Half of them begin with
+        the point START before the line. Zeros behind a sequence, -1 behind a text are padding.
+        """
+        number = self.rng.choice(list(JOINED), p=list(JOINED.values()))
+        firsts = self.rng.choice(len(self.data), self.batch_size * SLICES, p=self._chances)
+        chains = [[first, *self._others(first, number - 1)] for first in firsts.tolist()]
+        lengths = [self._lengths[chain].sum() for chain in chains]
+        start = self.batch_size * self.rng.integers(SLICES)
+        rows = np.argsort(lengths, kind="stable")[start : start + self.batch_size]
+        sequences = [self._sequence(chains[row]) for row in self.rng.permutation(rows)]
+        lines, texts = zip(*sequences, strict=True)
+        lengths = np.array(list(map(len, lines)), np.int32)
+        points = np.zeros([self.batch_size, round_up(lengths.max()) + 1, 3], np.float32)
+        for row, line in zip(points, lines, strict=True):
+            row[: len(line)] = line
+        longest = max(map(len, texts)) + ENDS
+        chars = encode(texts, self.alphabet, width=-(-longest // 16) * 16)
+        return points[:, :-1], points[:, 1:], lengths, chars
+
+    def _others(self, line, number):
+        """So many other lines of this line's form, fewer if it has fewer."""
+        others = [k for k in self._siblings[line] if k != line] if number else []
+        return self.rng.permutation(others)[:number].tolist()
+
+    def _sequence(self, chain):
+        """The lines of a chain as one line in scaled units, with or without START, and its text."""
+        texts = [self.texts_of_data[k] for k in chain]
+        line, text = self.data[chain[0]], texts[0]
+        if len(chain) > 1:
+            joined, text = join_lines([self.lines[k] for k in chain], texts)
+            line = self._scale([joined])[2][0]
+        return (np.vstack([START, line]) if self.rng.random() < 0.5 else line), text
+
+
+def round_up(length):
+    """A length to pad to, one of few, since TensorFlow compiles for each: at most an eighth more
+    beyond 512."""
+    step = 1 << max(6, int(length - 1).bit_length() - 4)
+    return -(-int(length) // step) * step
