@@ -173,8 +173,9 @@ def pytorch_text_network(network, num_inputs, num_symbols, precision):
         all_hs, all_ws = [], []
         for *z, z_window, mask in zip(*(z.unbind() for z in zs), masks.unbind(1), strict=True):
             new_hs, new_cs, seen = [], [], [w]
-            for k, (h, c) in enumerate(zip(hs, cs, strict=True)):
-                h, c = lstm_cell(z[k] + product(torch.cat([*seen, h], dim=1), weights[k]), c)
+            for k, z_points in enumerate(z):
+                below = torch.cat([*seen, hs[k]], dim=1)
+                h, c = lstm_cell(z_points + product(below, weights[k]), cs[k])
                 y = h * mask[k]
                 if k == 0:
                     w, kappa = read_window(z_window + product(y, weights[-1]), kappa, chars)
