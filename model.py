@@ -35,6 +35,7 @@ LOGIT_MAX = 1e4  # of Z_0 and pi_hat
 DISTANCE_MAX = 1e9  # from a mean to a point, per axis: its square over sigma^2 stays within float32
 WINDOW = 10  # components of the window, K
 PACE = 0.047  # characters a point, at which an untrained window moves: 21 points a character
+BIAS = 1.0  # at which texts are drawn where none is given: legible, and not yet like print
 CHUNK = 100  # points drawn by one call of the compiled sampling loop
 GROUP = 16  # samples in one sampling loop; more samples run as several loops at once
 
@@ -411,7 +412,7 @@ class Model:
 
     def step(self, x, states, weights=None, masks=None, chars=None):
         """One point through all layers, the definition of the network: x [B, 3], states -> z_hat,
-        new states.
+        new states, and with text phi [B, U], where the window looks.
 
         weights: `layer_weights()`, from outside a loop. masks: for dropout, a bool [B, H] per
         layer. chars [B, U, V]: the text, one-hot. What its window saw one point ago goes into the
@@ -429,10 +430,10 @@ class Model:
             if window and len(new) == 1:
                 a_hat = tf.matmul(outputs[0], self.window["window.kernel"])
                 a_hat += self.window["window.bias"]
-                window, _ = window_step(a_hat, window.kappa, chars)
+                window, phi = window_step(a_hat, window.kappa, chars)
                 w = window.w
         if window:
-            return self.read([*outputs, w]), [*new, window]
+            return self.read([*outputs, w]), [*new, window], phi
         return self.read(outputs), new
 
     def dropout_masks(self, num_steps, batch_size, seed):
@@ -592,6 +593,22 @@ class Model:
         lengths = ("mu1", "mu2", "sigma1", "sigma2")
         m = m._replace(**{name: getattr(m, name) * self.data_scale for name in lengths})
         return strokes * scale, Mixture(*(np.asarray(value) for value in m))
+
+    def write(self, sess, text, bias=BIAS, style=None):
+        """Draw a text: [strokes, params], float32 [n, 3] and the Mixture of each point, in pen
+        units.
+
+        sess: a tf.random.Generator. bias: as in `mixture`. style: a handwriting.writing.Style, in
+        whose hand it is drawn; None: in any hand.
+        """
+        return self.write_batch(sess, [text], bias, style)[0]
+
+    def write_batch(self, sess, texts, bias=BIAS, style=None):
+        """Draw texts at once, all in one hand: a list of [strokes, params] as `write` returns."""
+        from handwriting.writing import write_lines
+
+        lines = write_lines(self, sess, texts, bias, style)
+        return [[line.strokes, line.params] for line in lines]
 
     def sample(self, sess, num=1200, bias=0.0, style=None):
         """Draw `num` points: [strokes, params], float32 [num, 3] and the Mixture of each, in pen

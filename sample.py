@@ -1,4 +1,5 @@
-"""Draw handwriting with a trained network: `python sample.py`, or `%run -i sample.py` in IPython.
+"""Draw handwriting with a trained network: `python sample.py`, `python sample.py --text "..."`, or
+`%run -i sample.py` in IPython.
 
 In IPython it leaves behind `model`, `sess` (the source of randomness), the `strokes` and `params`
 that it drew, and the drawing functions of utils.py.
@@ -7,7 +8,9 @@ that it drew, and the drawing functions of utils.py.
 import os
 import random
 import sys
+from typing import NamedTuple
 
+from handwriting.drawing import plot_window
 from handwriting.files import UserError
 from handwriting.flags import (
     Parser,
@@ -33,15 +36,29 @@ import numpy as np
 
 MAX_POINTS = 2_000_000  # in all samples together: their mixtures of 20 components take a gigabyte
 MAX_MOVE = 1e9  # pen units
+POINTS_OF_A_CHARACTER = 60  # at most; see handwriting/writing.py
 PICTURES = ("normal.svg", "color.svg", "multi_color.svg", "eos_pdf.svg", "pdf.svg")
+
+
+class Sample(NamedTuple):
+    """What one sample's pictures show."""
+
+    strokes: np.ndarray  # [n, 3] in pen units
+    params: tuple  # the Mixture of each point
+    given: int = 0  # how many of its first points come from --style
+    text: str | None = None
+    window: np.ndarray | None = None  # [n, U], where the window looked in the text
 
 
 def build_parser():
     """All flags; those of the post's program keep its names and defaults."""
     parser = Parser("sample.py", "Draw handwriting as SVG.")
     add = parser.add_argument
+    add("--text", help="write this text, in one line")
+    add("--text_file", metavar="FILE", type=file_name, help="write each line of this file")
     add("--filename", default="sample", type=file_name, help="what the pictures' names begin with")
-    add("--sample_length", default=800, type=number(int, 1, 1_000_000), help="points in a sample")
+    add("--sample_length", default=800, type=number(int, 1, 1_000_000),
+        help="points in a sample; of a text, at most so many (unset: as many as it needs)")
     add("--scale_factor", default=10.0, type=number(float, 0.001, 1e6),
         help="pen units in one unit of the pictures")
     add("--model_dir", default="save", type=file_name,
@@ -49,15 +66,20 @@ def build_parser():
              "with the program draw")
     add("--seed", type=number(int, 0, 2**31 - 1), help="the same seed draws the same; unset: any")
     add("--num_samples", default=1, type=number(int, 1, 10_000),
-        help="samples, drawn at once; several are numbered in the names of their pictures")
-    add("--bias", default=0.0, type=number(float, 0, 20),
-        help="above 0: neater and less varied, by likelier components and smaller deviations")
-    add("--style", metavar="FILE", type=file_name,
+        help="samples, of a text file of each line; several are numbered in the names of their "
+             "pictures")
+    add("--bias", type=number(float, 0, 20),
+        help="above 0: neater and less varied, by likelier components and smaller deviations "
+             "(unset: 0, of a text what reads well)")
+    add("--style", metavar="NAME|FILE", type=file_name,
         help="go on in the hand of this line: lineStrokes XML, or an .npy of points (dx, dy, eos) "
-             "in pen units")
-    add("--plot", action="store_true", help="also draw a heat map of densities, NAME.density.png")
+             "in pen units; with --text also one of the styles in save/text")
+    add("--style_text", metavar="TEXT", help="what the line in --style says")
+    add("--plot", action="store_true", help="also draw a heat map of densities, NAME.density.png, "
+             "and of a text where the window looks, NAME.window.png")
     add("--line_strokes", metavar="FILE.tar.gz", type=file_name,
-        help="write the samples as lineStrokes XML in the database's format, and no pictures")
+        help="write the samples as lineStrokes XML in the database's format, texts as "
+             "transcriptions beside it, and no pictures")
     return parser
 
 
@@ -68,12 +90,37 @@ def parse_flags(argv):
     for name in ("filename", "scale_factor", "plot"):
         if name in given and args.line_strokes:
             parser.error(f"argument --{name}: does not go with --line_strokes, which draws nothing")
-    if args.num_samples * args.sample_length > MAX_POINTS:
+    if args.text is not None and args.text_file:
+        parser.error("argument --text: does not go with --text_file")
+    args.texts = read_texts(args)
+    if args.style_text and not (args.style and args.texts):
+        parser.error("argument --style_text: goes with --style and a text, which is missing")
+    if args.texts and "sample_length" not in given:
+        args.sample_length = 0  # no limit
+    num = args.num_samples * max(1, len(args.texts))
+    length = args.sample_length or POINTS_OF_A_CHARACTER * max(map(len, args.texts))
+    if num * length > MAX_POINTS:
         parser.error(
-            f"argument --num_samples: {args.num_samples} times --sample_length "
-            f"{args.sample_length} is more than {MAX_POINTS} points; draw fewer or shorter samples"
+            f"argument --num_samples: {num} samples of {length} points are more than {MAX_POINTS} "
+            "points; draw fewer or shorter samples"
         )
     return args
+
+
+def read_texts(args):
+    """The texts to write, a list of str, empty where none is asked for. Raises UserError."""
+    if args.text_file is None:
+        return [] if args.text is None else [args.text]
+    try:
+        with open(args.text_file, encoding="utf-8-sig") as file:
+            texts = [line.rstrip() for line in file.read().splitlines()]
+    except OSError as error:
+        raise UserError(f"--text_file {args.text_file} cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise UserError(f"--text_file {args.text_file} is no text in UTF-8") from None
+    if not any(texts):
+        raise UserError(f"--text_file {args.text_file} holds no text")
+    return [text for text in texts if text]
 
 
 def file_names(args):
@@ -83,62 +130,102 @@ def file_names(args):
         return []
     if os.path.basename(args.filename) in ("", ".", ".."):
         raise UserError(f"--filename {args.filename} is a folder; add what the names begin with")
-    digits = len(str(args.num_samples))
-    names = [f"{args.filename}-{k + 1:0{digits}d}" for k in range(args.num_samples)]
-    names = names if args.num_samples > 1 else [args.filename]
+    names = [args.filename]
+    for count in (len(args.texts), args.num_samples):  # NAME-TEXT-SAMPLE
+        digits, several = len(str(count)), range(1, count + 1) if count > 1 else ()
+        names = [f"{name}-{k:0{digits}d}" for name in names for k in several] or names
+    kinds = PICTURES + ("density.png", *["window.png"] * bool(args.texts)) * args.plot
     for name in names:
-        for kind in PICTURES + ("density.png",) * args.plot:
+        for kind in kinds:
             check_output(f"{name}.{kind}", "--filename")
     return names
 
 
-def draw_pictures(strokes, params, filename, scale_factor, plot=False, given=0):
-    """Write the pictures of one sample: NAME.normal.svg and its four relatives, with plot also
-    NAME.density.png.
-
-    given: how many of its points come from --style.
+def draw_pictures(sample, filename, scale_factor, plot=False):
+    """Write the pictures of one Sample: NAME.normal.svg and its four relatives, with plot also
+    NAME.density.png, and NAME.window.png of a text.
     """
-    draw_strokes(strokes, scale_factor, f"{filename}.normal.svg", given)
+    strokes, params = sample.strokes, sample.params
+    draw_strokes(strokes, scale_factor, f"{filename}.normal.svg", sample.given)
     draw_strokes_random_color(strokes, scale_factor, f"{filename}.color.svg")
     multi_color = f"{filename}.multi_color.svg"
     draw_strokes_random_color(strokes, scale_factor, multi_color, per_stroke_mode=False)
     draw_strokes_eos_weighted(strokes, params, scale_factor, f"{filename}.eos_pdf.svg")
     draw_strokes_pdf(strokes, params, scale_factor, f"{filename}.pdf.svg")
+    more = ""
     if plot:
         plot_density(strokes, params, f"{filename}.density.png")
-    density = f" and {filename}.density.png" if plot else ""
-    say(one_line(f"Wrote {filename}.{{normal,color,multi_color,eos_pdf,pdf}}.svg{density}"))
+        more = f" and {filename}.density.png"
+    if plot and sample.text:
+        plot_window(strokes, sample.window, sample.text, f"{filename}.window.png")
+        more = f" and {filename}.{{density,window}}.png"
+    say(one_line(f"Wrote {filename}.{{normal,color,multi_color,eos_pdf,pdf}}.svg{more}"))
+
+
+def draw_freely(args, model, sess):
+    """The Samples of a network without text."""
+    style = None if args.style is None else read_line(args.style).clip(-LIMIT, LIMIT)
+    bias, length = args.bias or 0.0, args.sample_length
+    strokes, params = model.sample_batch(sess, length, args.num_samples, bias, style)
+    given = strokes.shape[1] - length
+    return [
+        Sample(row, type(params)(*(v[k] for v in params)), given) for k, row in enumerate(strokes)
+    ]
+
+
+def draw_texts(args, model, sess):
+    """The Samples of all texts: each one's samples, of which the k-th have one hand in common."""
+    from handwriting.styles import load_style
+    from handwriting.writing import write_lines
+    from model import BIAS
+
+    style = load_style(args.style, args.style_text) if args.style else None
+    bias, limit = BIAS if args.bias is None else args.bias, args.sample_length or None
+    drawn = [
+        write_lines(model, sess, args.texts, bias, style, limit=limit)
+        for _ in range(args.num_samples)
+    ]
+    for lines in drawn:
+        for line in lines:
+            if line.problem:
+                say(one_line(f"sample.py: {line.problem}: {line.text}"), sys.stderr)
+    return [
+        Sample(line.strokes, line.params, 0, line.text, line.window)
+        for lines in zip(*drawn, strict=True)
+        for line in lines
+    ]
 
 
 def draw_samples(args):
     """Draw as the flags say; returns model, sess, the first sample's strokes and params."""
     names = file_names(args)
-    style = None if args.style is None else read_line(args.style).clip(-LIMIT, LIMIT)
 
     from handwriting.checkpoint import find_run, restore
 
     import tensorflow as tf
 
-    folder = find_run(args.model_dir)
+    folder = find_run(args.model_dir, bool(args.texts))
     model = restore(folder)
+    if args.texts and not model.alphabet:
+        raise UserError(f"the network in {folder} writes no text; one by train.py --text does")
+    if model.alphabet and not args.texts:
+        raise UserError(f"the network in {folder} writes a given text; give --text")
     seed = random.SystemRandom().randrange(2**31) if args.seed is None else args.seed
     random.seed(seed)  # of the colours
     sess = tf.random.Generator.from_seed(seed)
-    strokes, params = model.sample_batch(
-        sess, args.sample_length, args.num_samples, args.bias, style
-    )
-    if not (np.abs(strokes) < MAX_MOVE).all():
+    samples = (draw_texts if args.texts else draw_freely)(args, model, sess)
+    if not all((np.abs(sample.strokes) < MAX_MOVE).all() for sample in samples):
         raise UserError(f"the network in {folder} draws moves of over {MAX_MOVE:g} pen units")
-    size = f"{args.num_samples} x {args.sample_length}"
-    say(one_line(f"Drew {size} points from {folder} with --seed {seed}"))
-    samples = [(row, type(params)(*(v[k] for v in params))) for k, row in enumerate(strokes)]
-    given = strokes.shape[1] - args.sample_length
+    points = sum(len(sample.strokes) - sample.given for sample in samples)
+    size = f"{points} points" if args.texts else f"{args.num_samples} x {args.sample_length} points"
+    say(one_line(f"Drew {size} from {folder} with --seed {seed}"))
     if args.line_strokes:
-        write_line_strokes(strokes[:, given:], args.line_strokes)
+        lines, texts = [s.strokes[s.given :] for s in samples], [s.text for s in samples]
+        write_line_strokes(lines, args.line_strokes, texts if args.texts else None)
         say(one_line(f"Wrote {args.line_strokes}"))
     for sample, name in zip(samples if names else [], names, strict=True):
-        draw_pictures(*sample, name, args.scale_factor, args.plot, given)
-    return model, sess, *samples[0]
+        draw_pictures(sample, name, args.scale_factor, args.plot)
+    return model, sess, samples[0].strokes, samples[0].params
 
 
 def main(argv=None):

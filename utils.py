@@ -243,6 +243,7 @@ class DataLoader:
 
     raw_data: all lines, int16 [n, 3] each, pen units, sorted by name; names: theirs, or None.
     texts: parallel to raw_data, what each line says, a string, or None where that is not known.
+    trains, validates: parallel to raw_data, two lists of bool; see `split_lines`.
     data: the training lines with more than seq_length + 2 points; valid_data: the validation lines
     of two points or more, whole. Both float32 [n, 3], moves capped to [-limit, limit] pen units,
     then divided by scale_factor.
@@ -273,9 +274,11 @@ class DataLoader:
         self.raw_data, self.names, self.num_damaged, _, texts = lines
         self.texts = texts or [None] * len(self.raw_data)
 
-        trains, validates = split_lines(self.folder, self.names, list(map(len, self.raw_data)))
-        training = list(itertools.compress(self.raw_data, trains))
-        validation = list(itertools.compress(self.raw_data, validates))
+        self.trains, self.validates = split_lines(
+            self.folder, self.names, list(map(len, self.raw_data))
+        )
+        training = list(itertools.compress(self.raw_data, self.trains))
+        validation = list(itertools.compress(self.raw_data, self.validates))
         longest = max(map(len, training), default=0)
         if longest <= seq_length + 2:
             raise UserError(
@@ -290,7 +293,7 @@ class DataLoader:
         self._points, offsets, lines = self._scale([np.vstack([START, line]) for line in long])
         self.data = [line[1:] for line in lines]
         self._firsts, self._lengths = offsets[:-1] + 1, np.diff(offsets) - 1
-        self.valid_data = self._scale([line for line in validation if len(line) >= 2])[2]
+        self.valid_data = self.scaled([line for line in validation if len(line) >= 2])
         self._windows = np.repeat(np.arange(len(self.data)), self._lengths // (seq_length + 2))
         self.num_batches = max(1, len(self._windows) // batch_size)
         self.summary = self._summarize(training + validation)
@@ -323,17 +326,15 @@ class DataLoader:
         moves /= self.scale_factor
         return points, offsets, [points[start:end] for start, end in itertools.pairwise(offsets)]
 
-    def lines_of(self, split):
-        """The lines of a split as valid_data has them: "valid", "all", or a list SPLIT.txt of forms
-        in the data folder.
+    def select(self, split):
+        """The places in raw_data of a split's lines of two points or more: "valid", "all", or a
+        list SPLIT.txt of forms in the data folder.
 
         Raises UserError if there is no such list or line, or the cache does not name its lines.
         """
         path = os.path.join(self.folder, f"{split}.txt")
-        if split == "valid":
-            return self.valid_data
-        chosen = self.raw_data
-        if split != "all":
+        chosen = self.validates if split == "valid" else [True] * len(self.raw_data)
+        if split not in ("valid", "all"):
             listed = database.read_list(path)
             if self.names is None:
                 raise UserError(
@@ -341,12 +342,16 @@ class DataLoader:
                     "not tell which are meant; put the database's own files there and delete it."
                 )
             forms = database.form_names(self.names)
-            chosen = itertools.compress(self.raw_data, (form in listed for form in forms))
-        lines = self._scale([line for line in chosen if len(line) >= 2])[2]
-        if not lines:
+            chosen = [form in listed for form in forms]
+        places = [k for k, line in enumerate(self.raw_data) if chosen[k] and len(line) >= 2]
+        if not places:
             words = f"No line in {self.folder} is of a form in {path}"
             raise UserError(f"{words}; correct the list, or use another.")
-        return lines
+        return places
+
+    def scaled(self, lines):
+        """Lines [n, 3] in pen units, moves capped, in scaled units, float32."""
+        return self._scale(lines)[2]
 
     def next_batch(self):
         """x and y, float32 [B, T, 3] in scaled units, y one point ahead of x.

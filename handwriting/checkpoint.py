@@ -18,7 +18,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-PRETRAINED = Path(__file__).resolve().parents[1] / "save" / "pretrained"
+SAVE = Path(__file__).resolve().parents[1] / "save"
+PRETRAINED, TEXT = SAVE / "pretrained", SAVE / "text"  # the weights that we ship
 BEST = "model.safetensors"
 # What config.json tells of a network; --init takes it over.
 NETWORK = {
@@ -80,7 +81,7 @@ def run_files(folder):
 def check_folder(folder, resume, overwrite):
     """Raise UserError if `folder` holds our weights, or a run that no flag says what to do with."""
     folder = Path(folder)
-    if folder.resolve() == PRETRAINED:
+    if folder.resolve() in (PRETRAINED, TEXT):
         raise UserError(f"--model_dir {folder} holds the weights that come with the program")
     if run_files(folder) and not (resume or overwrite):
         raise UserError(
@@ -112,11 +113,13 @@ def read_config(folder):
     return config
 
 
-def find_run(model_dir):
-    """The folder of a run to load: model_dir, or our weights if the default `save` has no run."""
+def find_run(model_dir, text=False):
+    """The folder of a run to load: model_dir, or our weights if the default `save` has no run;
+    text: those that write a given text.
+    """
     folder = Path(model_dir)
     default = model_dir == "save" and not (folder / "config.json").exists()
-    return PRETRAINED if default else folder
+    return (TEXT if text else PRETRAINED) if default else folder
 
 
 def load_weights(model, folder, without=()):

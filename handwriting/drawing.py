@@ -143,6 +143,30 @@ def plot_density(strokes, params, png_filename="sample_density.png"):
     _save(png.getvalue(), png_filename, "Image")
 
 
+def plot_window(strokes, window, text, png_filename="sample_window.png"):
+    """Write a PNG as in Graves (arXiv 1308.0850), figure 13; show it inside IPython.
+
+    Above, the window's weights [n, U] over the characters of the text, from below to above, and
+    over time; below, the strokes [n, 3], each point under the time of its drawing.
+    """
+    from matplotlib.figure import Figure
+
+    xy, _ = _pen_positions(strokes)
+    height = min(2.0 + 0.16 * len(text), 14.0)
+    figure = Figure(figsize=(14, height + 2.4), layout="constrained", dpi=110)
+    above, below = figure.subplots(2, 1, height_ratios=[height, 2.2], sharex=True)
+    above.imshow(np.asarray(window).T, aspect="auto", origin="lower", cmap="inferno", vmin=0)
+    above.set_yticks(range(len(text)), text, fontsize=min(9, 500 / len(text)), family="monospace")
+    above.set(title="where the window looks", ylabel="text")
+    ends = np.flatnonzero(np.asarray(strokes)[:-1, 2] > 0.5) + 1
+    for stroke in np.split(np.arange(len(xy)), ends):
+        below.plot(stroke, -xy[stroke, 1], color="black", linewidth=0.8)
+    below.set(xlabel="point", ylabel="height of the pen\n(pen units)")
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    _save(png.getvalue(), png_filename, "Image")
+
+
 def plot_losses(history, file):
     """Write a PNG of every epoch's losses to the binary `file`.
 

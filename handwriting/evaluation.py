@@ -17,8 +17,9 @@ from handwriting.backend import tf
 from handwriting.checkpoint import find_run, read_config, restore
 from handwriting.files import UserError, atomic_write
 from handwriting.flags import Parser, check_output, errors_as_sentences, file_name, number, say
-from handwriting.text import encode
-from model import mixture, negative_log_likelihood
+from handwriting.legibility import RATES, measure_legibility
+from handwriting.text import encode, join_lines
+from model import BIAS, mixture, negative_log_likelihood
 from utils import DataLoader
 
 import numpy as np
@@ -86,9 +87,9 @@ def make_validate(model, data):
     return validate
 
 
-def evaluate(model, lines, deviations, limit):
-    """The figures of a network on lines [n, 3] in scaled units, a dict; its keys say the same
-    everywhere.
+def evaluate(model, lines, deviations, limit, texts=None):
+    """The figures of a network on lines [n, 3] in scaled units, with their texts if it writes
+    text, a dict; its keys say the same everywhere.
 
     nats_per_point: in scaled units. nats_per_line: the mean over lines of a line's summed loss in
     Graves' units, where moves have standard deviation 1 on each axis: a density of moves that are
@@ -98,7 +99,7 @@ def evaluate(model, lines, deviations, limit):
     narrow component could gain much. squared_error: per point in Graves' units, summed over both
     axes, the mixture's mean being the prediction.
     """
-    scores = make_score(model)(lines)
+    scores = make_score(model)(lines, texts)
     unit = float(np.log(deviations).sum())
     nats = [values.astype(np.float64) for values, _ in scores]
     errors = np.concatenate([errors for _, errors in scores]).astype(np.float64) / deviations
@@ -118,6 +119,34 @@ def evaluate(model, lines, deviations, limit):
             f"nats_per_line_300{suffix}": float(per_line[long].mean()) if long.any() else None,
         }
     return figures
+
+
+def measure_hands(model, data, places, deviations):
+    """Nats per point, in Graves' units, of lines of which 0, 1, 2 or 4 others of the same form
+    were read before, {number: nats}.
+
+    The lines are joined as in training (`join_lines`); of each form those behind the first four
+    are measured, all their points but the first, which are the same ones for each number.
+    """
+    forms, score = {}, make_score(model)
+    for k in places:
+        forms.setdefault(data.names[k].rpartition("-")[0], []).append(k)
+    cases = [(form[:4], k) for form in forms.values() for k in form[4:]]
+    if not cases:
+        raise UserError("--hands needs forms of five lines or more; name another --split")
+    unit, results = float(np.log(deviations).sum()), {}
+    for before in (0, 1, 2, 4):
+        chains = [[*first[:before], k] for first, k in cases]
+        joined = [
+            join_lines([data.raw_data[k] for k in chain], [data.texts[k] for k in chain])
+            for chain in chains
+        ]
+        lines, texts = zip(*joined, strict=True)
+        scores = score(data.scaled(lines), texts)
+        ends = [1 - len(data.raw_data[k]) for _, k in cases]
+        nats = [values[end:] for (values, _), end in zip(scores, ends, strict=True)]
+        results[before] = float(np.concatenate(nats).mean(dtype=np.float64)) - unit
+    return results
 
 
 # -------------------------------------------------------------------------- statistics of strokes
@@ -242,6 +271,12 @@ def build_parser():
     add("--samples", metavar="N", type=number(int, 2, 2000),
         help=f"also draw N samples of {SAMPLE_LENGTH} points, and compare them with the lines")
     add("--bias", type=number(float, 0, 20), help="also draw N with this bias; see sample.py")
+    add("--hands", action="store_true",
+        help="also measure what reading other lines of the same hand gains; for networks that "
+             "write text")
+    add("--legibility", action="store_true",
+        help="also let a recogniser read what the network writes; needs pip install -r "
+             "tests/benchmarks/requirements.txt")
     add("--seed", default=0, type=number(int, 0, 2**31 - 1), help="of the samples")
     add("--json", metavar="FILE", type=file_name, help="write the figures there, too")
     return parser
@@ -270,6 +305,17 @@ def show_figures(figures):
         ("seconds", f"{figures['seconds']:.1f}"),
     ):
         say(f"{text:52}{value:>12}")
+    for before, nats in figures.get("hands", {}).items():
+        text = f"nats per point, Graves' units, after {before} lines of the same hand"
+        say(f"{text:64}{nats:>12.4f}")
+    if legibility := figures.get("legibility"):
+        say(f"\n{'read by the judge':40}" + "".join(f"{c:>12}" for c in ("lines", *RATES)))
+        for name, row in legibility.items():
+            rates = "".join(f"{100 * row[rate]:>11.1f}%" for rate in RATES)
+            say(f"{name:40}{row['lines']:>12,}{rates}")
+        found = legibility[f"bias {BIAS:g}"]["characters"]
+        rarest = sorted(found, key=lambda c: found[c][1])
+        say("worst read: " + ", ".join(f"{c} {100 * found[c][1]:.0f}%" for c in rarest[:20]))
     if samples := figures.get("samples"):
         columns = samples["compared"]
         say(
@@ -291,19 +337,34 @@ def measure(args):
     lstm.set_threads(SCORE_BATCH)
     tf.config.experimental.enable_tensor_float_32_execution(False)
     model = restore(folder)
+    for name in ("hands", "legibility"):
+        if getattr(args, name) and not model.alphabet:
+            raise UserError(f"--{name} is for networks that write text, but {folder} holds none")
+    if args.samples and model.alphabet:
+        raise UserError(f"--samples is for networks without text, but {folder} writes text")
     data = DataLoader(1, 1, config["data_scale"], data_dir=args.data_dir)
     listed = os.path.exists(os.path.join(data.folder, "testset_v.txt"))
     split = args.split or ("testset_v" if listed else "valid")
-    lines = data.lines_of(split)
-    if not lines:
-        raise UserError(f"--split {split} of --data_dir {args.data_dir} holds no line to measure")
+    places = data.select(split)
+    if model.alphabet:
+        places = [k for k in places if data.texts[k]]
+    if not places:
+        what = "line with a text" if model.alphabet else "line"
+        raise UserError(f"--split {split} of --data_dir {args.data_dir} holds no {what} to measure")
+    lines = data.scaled([data.raw_data[k] for k in places])
+    texts = [data.texts[k] for k in places] if model.alphabet else None
     started = time.perf_counter()
     deviations = np.array([config["sigma_x"], config["sigma_y"]]) / config["data_scale"]
     limit = np.float32(data.limit) / np.float32(config["data_scale"])
-    figures = evaluate(model, lines, deviations, limit)
+    figures = evaluate(model, lines, deviations, limit, texts)
     figures |= {"seconds": time.perf_counter() - started, "split": split}
     figures |= {"data_dir": str(data.folder), "checkpoint": str(model.path)}
     figures |= {name: config[name] for name in ("sigma_x", "sigma_y")}
+    if args.hands:
+        figures["hands"] = measure_hands(model, data, places, deviations)
+    if args.legibility:
+        real = [(data.raw_data[k], data.texts[k]) for k in places if data.texts[k]]
+        figures["legibility"] = measure_legibility(model, real, args.seed)
     if args.samples:
         scale = np.array([config["data_scale"], config["data_scale"], 1.0])
         in_pen_units = [line * scale for line in lines]

@@ -9,6 +9,7 @@ fixed, since it decides much of the result. The judge reads 300 real lines of th
 
 import collections
 import os
+from pathlib import Path
 
 from handwriting.files import UserError
 
@@ -22,6 +23,10 @@ OVERSAMPLING = 4  # what is drawn is larger by this factor, then made smaller: g
 JUDGE_HEIGHT, JUDGE_MIN_WIDTH = 48, 16  # pixels of the recogniser's input
 MODEL = "PP-OCRv6_rec_small.onnx"
 FAILED = 0.3  # a line with a higher character error rate counts as failed
+SENTENCES = Path(__file__).resolve().parents[1] / "tests" / "benchmarks" / "sentences.txt"
+BIASES = (0.0, 0.5, 1.0, 2.0, 5.0)  # at which a network is measured, and at its default
+DRAWINGS = 2  # of each sentence, for each figure
+RATES = ("cer", "wer", "failed")
 
 
 def draw_line(strokes):
@@ -172,3 +177,38 @@ def score(read_texts, texts):
         "failed": failed / len(texts),
         "characters": {c: [n, found[c] / n] for c, n in sorted(stands.items())},
     }  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------- measuring
+
+
+def measure_legibility(model, real, seed):
+    """What `score` says, {name: figures}, of real lines, a list of (strokes, text), and of the
+    sentences in tests/benchmarks as the network writes them: at several biases, each line in a
+    hand of its own, and at the default bias in each style that comes with the program.
+
+    Sentences with a character that the network has not learnt are left out. `wrong` is the share of
+    lines that write_lines says went wrong.
+    """
+    from handwriting.backend import tf
+    from handwriting.styles import read_styles
+    from handwriting.writing import write_lines
+    from model import BIAS
+
+    read = make_judge()
+    sentences = SENTENCES.read_text(encoding="utf-8").splitlines()
+    sentences = [text for text in sentences if set(text) <= set(model.alphabet)]
+    figures = {"real lines": score([read(strokes) for strokes, _ in real], [t for _, t in real])}
+
+    def measure(name, bias, style, texts):
+        sess = tf.random.Generator.from_seed(seed)
+        lines = write_lines(model, sess, texts, bias, style, one_hand=False)
+        figures[name] = score([read(line.strokes) for line in lines], texts)
+        figures[name]["wrong"] = sum(bool(line.problem) for line in lines) / len(lines)
+        return figures[name]
+
+    for bias in sorted({*BIASES, BIAS}):
+        measure(f"bias {bias:g}", bias, None, sentences * DRAWINGS)
+    for name, style in read_styles().items():
+        measure(f"style {name}", BIAS, style, sentences)
+    return figures

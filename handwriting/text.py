@@ -13,7 +13,7 @@ import unicodedata
 
 from handwriting.database import form_names
 from handwriting.files import UserError
-from utils import START, DataLoader, split_lines
+from utils import START, DataLoader
 
 import numpy as np
 
@@ -144,11 +144,10 @@ class TextLoader(DataLoader):
 
     def __init__(self, batch_size, scale_factor, data_dir="data", *, seed=None, alphabet=""):
         super().__init__(batch_size, 1, scale_factor, data_dir=data_dir, seed=seed)
-        trains, validates = split_lines(self.folder, self.names, list(map(len, self.raw_data)))
         lines = list(zip(self.raw_data, self.texts, form_names(self.names), strict=False))
         training, validation = (
             [line for line in itertools.compress(lines, chosen) if line[1] and len(line[0]) > 3]
-            for chosen in (trains, validates)
+            for chosen in (self.trains, self.validates)
         )
         if not training or not validation:
             raise UserError(
@@ -164,8 +163,8 @@ class TextLoader(DataLoader):
         used = list(itertools.compress(known, usual)) if len(known) * OUTLIERS >= 100 else known
 
         self.lines, self.texts_of_data, forms = map(list, zip(*used, strict=True))
-        self.data = self._scale(self.lines)[2]
-        self.valid_data = self._scale([line for line, _, _ in validation])[2]
+        self.data = self.scaled(self.lines)
+        self.valid_data = self.scaled([line for line, _, _ in validation])
         self.valid_texts = [text for _, text, _ in validation]
         members = collections.defaultdict(list)
         for k, form in enumerate(forms):
@@ -178,7 +177,7 @@ class TextLoader(DataLoader):
         self.summary = (
             f"Data in {self.folder}: {len(self.data):,} lines with texts ({self._lengths.sum():,} "
             f"points) train, {len(self.valid_data):,} validate; of those that train "
-            f"{sum(trains) - len(training):,} left out because they have no text, "
+            f"{sum(self.trains) - len(training):,} left out because they have no text, "
             f"{len(training) - len(known):,} with characters that the network does not know, "
             f"{len(known) - len(used):,} with the {OUTLIERS} % fewest or most points, or points or "
             f"pen units per character; {len(self.alphabet)} characters."
@@ -229,7 +228,7 @@ class TextLoader(DataLoader):
         line, text = self.data[chain[0]], texts[0]
         if len(chain) > 1:
             joined, text = join_lines([self.lines[k] for k in chain], texts)
-            line = self._scale([joined])[2][0]
+            line = self.scaled([joined])[0]
         return (np.vstack([START, line]) if self.rng.random() < 0.5 else line), text
 
 

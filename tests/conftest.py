@@ -165,6 +165,32 @@ def tiny_run(tmp_path_factory):
     return Run(folder / "run", folder / "data", lines, flags, process)
 
 
+# What the tests of texts share.
+
+TEXTS = ["one two", "Three", "four, five", "six", "7 eight 9", "ten", "on", "tw", "ne", "two", "ee"]
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    """A folder of eleven made-up lines with TEXTS, and the lines."""
+    folder = tmp_path_factory.mktemp("corpus") / "data"
+    return folder, make_corpus(folder, texts=TEXTS)
+
+
+def text_flags(corpus, **changes):
+    """What a run with text has other than the tiny run, for main()."""
+    fixed = {"precision": "float32", "data_dir": corpus[0], "seq_length": None, "decay_rate": 0.9}
+    return {**fixed, **changes}
+
+
+@pytest.fixture(scope="session")
+def text_run(corpus, tiny_run, tmp_path_factory):
+    """The folder of a run of a tiny network with text. No test changes its files."""
+    folder = tmp_path_factory.mktemp("text") / "run"
+    assert main(tiny_run, folder, "--text", "--skip", **text_flags(corpus)) == 0
+    return folder
+
+
 # What the tests of train.py share.
 
 STEPS = 5  # in an epoch of the tiny run

@@ -175,7 +175,7 @@ def test_folder_names_may_have_any_letter(tmp_path, name):
     (folder / "mine.txt").write_text("a*")
     for loader in (load(folder), load(folder)):  # parsed, and from the cache
         assert numbers(loader) == [2, 1]
-    assert len(loader.lines_of("mine")) == 1
+    assert len(loader.select("mine")) == 1
     write_line_strokes(loader.raw_data, folder / "[x]*.tar.gz")
     assert read_line(folder / "lineStrokes" / "a[1]" / "a[1]-01.xml")[0, 0] == 1
 

@@ -51,7 +51,7 @@ def test_fast_loop_and_its_derivative_equal_the_plain_step(layers, flags, text, 
         z_hats, symbols = [], model.one_hot(chars) if text else None
         for t in range(steps):
             now = [mask[t] for mask in masks]
-            z_hat, states = model.step(x[:, t], states, None, now, symbols)
+            z_hat, states, *_ = model.step(x[:, t], states, None, now, symbols)
             z_hats.append(z_hat)
         return tf.stack(z_hats, axis=1), states
 

@@ -296,7 +296,7 @@ def test_run_that_is_damaged_or_foreign_is_refused(run_copy, here, capsys, damag
     ("flags", "words"),
     [
         (["--line_strokes=a.tar.gz", "--plot"], "argument --plot: does not go with --line_strokes"),
-        (["--num_samples=2001", "--sample_length=1000"], "argument --num_samples: 2001 times --"),
+        (["--num_samples=2001", "--sample_length=1000"], "argument --num_samples: 2001 samples of"),
         (["--filename="], "argument --filename: '' is no name of a file or folder"),
         (["--bias=21"], "argument --bias: '21' is not a number of at least 0 and at most 20"),
         (["--filename=.."], "--filename .. is a folder; add what the names begin with"),

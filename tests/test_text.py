@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import train
 from conftest import (
-    cache_of, checkpoint, main, make_args, make_corpus, make_line, read_losses, read_weights,
-    status_of,
+    TEXTS, cache_of, checkpoint, main, make_args, make_corpus, make_line, read_losses,
+    read_weights, status_of, text_flags,
 )  # fmt: skip
 from handwriting import text
 from handwriting.checkpoint import load_weights, read_config
@@ -18,16 +18,6 @@ from model import Model, window_step
 import numpy as np
 import pytest
 import tensorflow as tf
-
-TEXTS = ["one two", "Three", "four, five", "six", "7 eight 9", "ten", "on", "tw", "ne", "two", "ee"]
-TINY = {"model": "lstm", "num_layers": 2}
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    """A folder of eleven made-up lines with texts, and the lines."""
-    folder = tmp_path_factory.mktemp("corpus") / "data"
-    return folder, make_corpus(folder, texts=TEXTS)
 
 
 # ----------------------------------------------------------------------- characters and numbers
@@ -221,25 +211,14 @@ def test_window_sees_the_characters_that_kappa_points_at():
 # ------------------------------------------------------------------------------------ train.py
 
 
-@pytest.fixture(scope="module")
-def text_run(corpus, tiny_run, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("text") / "run"
-    assert main(tiny_run, folder, "--text", **flags_of(corpus)) == 0
-    return folder
-
-
-def flags_of(corpus, **changes):
-    fixed = {"precision": "float32", "data_dir": corpus[0], "seq_length": None, "decay_rate": 0.9}
-    return {**TINY, **fixed, **changes}
-
-
 def test_a_text_run_learns_and_goes_on_bit_for_bit(corpus, tiny_run, text_run, tmp_path):
     config = json.loads((text_run / "config.json").read_text())
     assert config["text"] and config["alphabet"] == TextLoader(4, 20.0, corpus[0]).alphabet
     first, last = read_losses(text_run)
     assert last["train_loss"] < first["train_loss"] and last["valid_loss"] < first["valid_loss"]
     folder, half = tmp_path / "run", first["step"]
-    assert main(tiny_run, folder, "--text", **flags_of(corpus, save_every=1, num_epochs=1)) == 0
+    flags = text_flags(corpus, save_every=1, num_epochs=1)
+    assert main(tiny_run, folder, "--text", "--skip", **flags) == 0
     flags = ["--resume", f"--model_dir={folder}", "--num_epochs=2"]
     assert status_of(train.main, flags) == 0
     step = int(last["step"])
@@ -256,8 +235,8 @@ def test_init_adds_a_window_to_weights_without_text(corpus, tiny_run, text_run, 
     load_weights(model, tiny_run.folder, without=model.window)
     expected = read_weights(tiny_run.folder / "model.safetensors") | before
     assert all(np.array_equal(v.numpy(), expected[k]) for k, v in model.variables.items())
-    fine_tune = flags_of(corpus, num_epochs=1, rnn_size=None, num_layers=None, model=None)
-    fine_tune["num_mixture"] = None
+    network = dict.fromkeys(["rnn_size", "num_layers", "num_mixture"])
+    fine_tune = text_flags(corpus, num_epochs=1, **network)
     for init in (tiny_run.folder, text_run):
         folder = tmp_path / init.parent.name
         assert main(tiny_run, folder, "--text", f"--init={init}", **fine_tune) == 0

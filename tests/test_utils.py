@@ -41,6 +41,11 @@ def lengths(lines):
     return [len(array) for array in lines]
 
 
+def lines_of(loader, split):
+    """The lines of a split in scaled units."""
+    return loader.scaled([loader.raw_data[k] for k in loader.select(split)])
+
+
 def load(path, seq_length=2, **options):
     return DataLoader(seq_length=seq_length, data_dir=path, **options)
 
@@ -253,7 +258,7 @@ def test_loader_caps_and_scales_training_and_validation_alike(tmp_path):
         assert array.dtype == np.float32
         np.testing.assert_array_equal(array, expected)
     np.testing.assert_array_equal(loader.raw_data[0], raw)  # pen units, not capped
-    assert lengths(loader.lines_of("all")) == [9, 2, 9]  # a single point is no line to score
+    assert lengths(lines_of(loader, "all")) == [9, 2, 9]  # a single point is no line to score
 
 
 def test_deviations_are_those_of_capped_moves_without_the_first_of_a_line(tmp_path):
@@ -299,11 +304,11 @@ def test_split_by_the_lists_of_the_database(tmp_path):
     loader = load(tmp_path)
     assert lengths(loader.valid_data) == [10, 11]  # the first form of those that train, whole
     assert lengths(loader.data) == [13, 14]  # d and e stand in no list
-    assert lengths(loader.lines_of("testset_v")) == [12]
-    assert lengths(loader.lines_of("testset_f")) == [14]
-    assert lengths(loader.lines_of("trainset")) == [10, 11]
-    assert loader.lines_of("valid") is loader.valid_data
-    assert lengths(loader.lines_of("all")) == [10, 11, 12, 13, 14, 15, 16]
+    assert lengths(lines_of(loader, "testset_v")) == [12]
+    assert lengths(lines_of(loader, "testset_f")) == [14]
+    assert lengths(lines_of(loader, "trainset")) == [10, 11]
+    assert lengths(lines_of(loader, "valid")) == lengths(loader.valid_data)
+    assert lengths(lines_of(loader, "all")) == [10, 11, 12, 13, 14, 15, 16]
 
 
 def test_split_holds_every_20th_form_of_the_lists_for_validation(tmp_path):
@@ -313,7 +318,7 @@ def test_split_holds_every_20th_form_of_the_lists_for_validation(tmp_path):
     write_lists(tmp_path, train + " f41", "f40 f41", "f42", "f43 f44")  # f41 is kept for tests
     loader = load(tmp_path)
     assert lengths(loader.valid_data) == [10, 30, 52]
-    assert lengths(loader.lines_of("testset_v")) == [50, 51]
+    assert lengths(lines_of(loader, "testset_v")) == [50, 51]
     assert len(loader.data) == 45 - 3 - 2
 
 
@@ -332,14 +337,14 @@ def test_lines_of_names_what_is_not_there(tmp_path):
     cache_of(tmp_path, [line(10), line(11)], ["a-01", "b-01"])
     (tmp_path / "mine.txt").write_text("c")
     with pytest.raises(UserError, match=r"The list .*testset_v.txt cannot be read \(No such file"):
-        load(tmp_path).lines_of("testset_v")
+        load(tmp_path).select("testset_v")
     with pytest.raises(UserError, match=r"No line in .* is of a form in .*mine.txt"):
-        load(tmp_path).lines_of("mine")
+        load(tmp_path).select("mine")
     (tmp_path / INDEX).unlink()
     with pytest.warns(UserWarning, match="cannot be told apart"):
         loader = load(tmp_path)
     with pytest.raises(UserError, match=r"has no names of lines, so the list .*mine.txt does not"):
-        loader.lines_of("mine")
+        loader.select("mine")
 
 
 # ------------------------------------------------------------------------------- minibatches

@@ -1,0 +1,189 @@
+"""Draw a text: from characters to strokes, in a hand of its own or in that of a style.
+
+The loop over points is compiled once for texts of up to 120 characters and a number of lines. A
+line ends at the end of a stroke where the network says so and its window looks at the last
+character. What went wrong is told by where the window was and how much ink there is, and drawn
+again.
+
+Axes as in model.py. A line's text is its symbols, ends and padding behind it (handwriting/text.py).
+"""
+
+from typing import NamedTuple
+
+from handwriting.backend import compiled, tf
+from handwriting.text import ENDS, check_text, encode
+from model import CHUNK, GROUP, Mixture, mixture, sample_point
+from utils import LIMIT, START
+
+import numpy as np
+
+SIZES = (1, 4, GROUP)  # lines drawn in one loop; fewer are filled up, since each is compiled
+WIDTH = 128  # symbols of a text are padded to a power of two of at least so many
+MOST_POINTS = 60  # for each character; and so many more for a line
+TRIES = 4  # drawings of a line, until one is good
+# What a hand is drawn at random with, where several texts share one.
+HAND = "the quick brown fox jumps over a lazy dog"
+
+
+class Style(NamedTuple):
+    """A line that others go on from in the same hand."""
+
+    strokes: np.ndarray  # [n, 3] in pen units
+    text: str
+
+
+class Line(NamedTuple):
+    """A text as drawn."""
+
+    text: str
+    strokes: np.ndarray  # float32 [n, 3] in pen units
+    params: Mixture  # of each point, [n, M], in pen units
+    window: np.ndarray  # float32 [n, U]: the window's weights over the text's characters
+    problem: str  # what is wrong with it, or the empty string
+
+
+class Pen(NamedTuple):
+    """Where the drawing of B lines stands."""
+
+    point: tf.Tensor  # [B, 3] the last one, scaled units
+    states: list
+    done: tf.Tensor  # bool [B]
+    count: tf.Tensor  # int32 [B] points drawn
+
+
+@compiled
+def write_chunk(model, pen, chars, last, most, noise, bias):
+    """Draw at most noise.shape[0] points of each line, until all are done.
+
+    pen: a Pen. chars [B, U, V]: the texts, one-hot. last, most: int32 [B], the place of a text's
+    last character, and at how many points it is given up. noise [n, B, 4]. Returns points [n, B,
+    3], the z_hat [n, B, 1 + 6 M] that each was drawn from, phi [n, B, U] and the new Pen.
+    """
+    weights, num = model.layer_weights(), noise.shape[0]
+
+    def draw(t, pen, points, z_hats, phis):
+        z_hat, states, phi = model.step(pen.point, pen.states, weights, None, chars)
+        z_hat, end = z_hat[:, :-1], z_hat[:, -1] > 0.0
+        place = tf.argmax(phi, axis=1, output_type=tf.int32)
+        ends = (pen.point[:, 2] > 0.5) & end & (place >= last)
+        done = pen.done | ((ends | (place > last + 1)) & (pen.count > 0)) | (pen.count >= most)
+        point = sample_point(z_hat, noise[t], bias, model.log_sigma_min)
+        point = tf.where(done[:, None], pen.point, point)
+        count = pen.count + tf.cast(~done, tf.int32)
+        arrays = zip((points, z_hats, phis), (point, z_hat, phi), strict=True)
+        return t + 1, Pen(point, states, done, count), *(a.write(t, v) for a, v in arrays)
+
+    shapes = ([chars.shape[0], size] for size in (3, model.num_outputs, chars.shape[1]))
+    arrays = [tf.TensorArray(tf.float32, num, element_shape=shape) for shape in shapes]
+    _, pen, *arrays = tf.while_loop(
+        lambda t, pen, *_: (t < num) & ~tf.reduce_all(pen.done), draw, (0, pen, *arrays),
+        maximum_iterations=num,
+    )  # fmt: skip
+    return *(array.stack() for array in arrays), pen
+
+
+@tf.function(autograph=False)
+def write_groups(model, groups, bias):
+    """What write_chunk returns for each group of lines (its arguments), all at once."""
+    return [write_chunk(model, *group, bias) for group in groups]
+
+
+def begin(model, texts, style):
+    """The Pen before the first point of texts (str), and their symbols [B, U, V], one-hot."""
+    longest = max(map(len, texts)) + ENDS
+    width = max(WIDTH, 1 << (longest - 1).bit_length())
+    chars = tf.constant(encode(texts, model.alphabet, width))
+    states, point = model.initial_state(len(texts)), START
+    if style is not None:
+        scale = np.array([model.data_scale, model.data_scale, 1.0])
+        points = np.vstack([START, style.strokes.clip(-LIMIT, LIMIT) / scale]).astype(np.float32)
+        _, states = model(np.tile(points[:-1], [len(texts), 1, 1]), states, chars=chars)
+        point = points[-1]
+    nothing = tf.zeros([len(texts)], tf.int32)
+    point = tf.constant(np.tile(np.float32(point), [len(texts), 1]))
+    return Pen(point, states, nothing > 0, nothing), model.one_hot(chars)
+
+
+def draw_lines(model, sess, texts, bias, style, limit):
+    """One drawing of each text: a list of Line.
+
+    sess: a tf.random.Generator. style: a Style, or None for any hand, each text in its own. limit:
+    points of a line, at most, or None.
+    """
+    size = next((size for size in SIZES if size >= len(texts)), GROUP)
+    order = sorted(range(len(texts)), key=lambda k: len(texts[k]))  # groups of like length
+    order += order[:1] * (-len(texts) % size)
+    before = style.text + " " if style else ""
+    groups, filling = [], np.arange(len(order)) >= len(texts)
+    for start in range(0, len(order), size):
+        rows = order[start : start + size]
+        pen, chars = begin(model, [before + texts[k] for k in rows], style)
+        pen = pen._replace(done=tf.constant(filling[start : start + size]))
+        lengths = np.array([len(texts[k]) for k in rows], np.int32)
+        most = np.minimum(MOST_POINTS * (lengths + 1), limit or np.iinfo(np.int32).max)
+        groups.append([pen, chars, tf.constant(len(before) + lengths - 1), tf.constant(most)])
+    chunks = []
+    while not all(np.all(pen.done) for pen, *_ in groups):
+        shape = [CHUNK, len(order), 2]
+        noise = tf.concat([sess.uniform(shape), sess.normal(shape)], axis=2)
+        noise = tf.split(noise, len(groups), axis=1)
+        arguments = [(*group, part) for group, part in zip(groups, noise, strict=True)]
+        drawn = write_groups(model, arguments, tf.constant(bias, tf.float32))
+        chunks.append([part[:3] for part in drawn])
+        for group, part in zip(groups, drawn, strict=True):
+            group[0] = part[3]
+    lines = {}
+    for number, (pen, *_) in enumerate(groups):
+        points, z_hats, phis = (
+            np.concatenate(part) for part in zip(*(c[number] for c in chunks), strict=True)
+        )
+        for row, k in enumerate(order[number * size : (number + 1) * size]):
+            if k not in lines:
+                kept = slice(0, int(pen.count[row])), row
+                place = slice(len(before), len(before) + len(texts[k]))
+                drawn = points[kept], z_hats[kept], phis[kept][:, place]
+                lines[k] = make_line(model, texts[k], *drawn, bias)
+    return [lines[k] for k in range(len(texts))]
+
+
+def make_line(model, text, points, z_hat, window, bias):
+    """The Line of what was drawn for a text, in pen units."""
+    strokes = points * np.float32([model.data_scale, model.data_scale, 1.0])
+    strokes[-1:, 2] = 1.0
+    m = mixture(z_hat, bias, model.log_sigma_min)
+    lengths = ("mu1", "mu2", "sigma1", "sigma2")
+    m = m._replace(**{name: getattr(m, name) * model.data_scale for name in lengths})
+    params = Mixture(*(np.asarray(value) for value in m))
+    return Line(text, strokes, params, window, find_problem(text, strokes, window))
+
+
+def find_problem(text, strokes, window):
+    """What is wrong with a drawing of text, or the empty string."""
+    if len(strokes) >= MOST_POINTS * (len(text) + 1):
+        return "it did not end"
+    return ""
+
+
+def write_lines(model, sess, texts, bias, style=None, one_hand=True, limit=None):
+    """Draw texts, a list of str: a list of Line.
+
+    sess: a tf.random.Generator. bias: as in `mixture`. style: a Style, or None: a hand at random,
+    the same for all texts if one_hand. limit: points of a line, at most. Lines that went wrong are
+    drawn again, three times at most. Raises UserError, before anything is drawn, for a character
+    that the network has not learnt.
+    """
+    for number, text in enumerate(texts, 1):
+        check_text(text, model.alphabet, f"text {number}" if len(texts) > 1 else "the text")
+    if style is None and one_hand and len(texts) > 1:
+        known = [word for word in HAND.split() if set(word) <= set(model.alphabet)]
+        (hand,) = write_lines(model, sess, [" ".join(known) or texts[0]], bias)
+        style = Style(hand.strokes, hand.text)
+    lines = draw_lines(model, sess, texts, bias, style, limit)
+    for _ in range(TRIES - 1):
+        wrong = [k for k, line in enumerate(lines) if line.problem]
+        if not wrong:
+            break
+        again = draw_lines(model, sess, [texts[k] for k in wrong], bias, style, limit)
+        for k, line in zip(wrong, again, strict=True):
+            lines[k] = line
+    return lines

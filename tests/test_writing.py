@@ -1,0 +1,255 @@
+"""handwriting/writing.py, styles.py and `sample.py --text`: a text is drawn, and ends."""
+
+import json
+import shutil
+
+import sample
+from conftest import TEXTS, make_line, status_of
+from handwriting import checkpoint as runs
+from handwriting import styles, writing
+from handwriting.database import line_to_xml
+from handwriting.files import UserError
+from handwriting.text import TextLoader, encode
+from handwriting.writing import MOST_POINTS, Style, write_lines
+from model import BIAS, mixture
+from utils import START
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+PICTURES = ["color.svg", "eos_pdf.svg", "multi_color.svg", "normal.svg", "pdf.svg"]
+STYLE = Style(make_line(8, np.random.default_rng(5)).astype(float), "six")
+
+
+@pytest.fixture(scope="module")
+def model(text_run):
+    """The network of the run with text, whose window moves by a character in two points, and which
+    says that the line ends wherever a stroke does."""
+    model = runs.restore(text_run)
+    bias = model.window["window.bias"].numpy()
+    bias[20:] = np.log(0.25 / 0.75)
+    model.window["window.bias"].assign(bias)
+    for name in ("window.kernel", "end.kernel"):
+        model.window[name].assign(tf.zeros_like(model.window[name].value))
+    model.window["end.bias"].assign([5.0])
+    return model
+
+
+def sess(seed=0):
+    return tf.random.Generator.from_seed(seed)
+
+
+# ------------------------------------------------------------------------------ where lines end
+
+
+def test_a_line_ends_with_a_stroke_at_its_last_character(model):
+    for text in ("one two ee", "ten"):
+        (line,) = write_lines(model, sess(), [text], 0.0)
+        assert line.problem == "" and len(line.params.eos) == len(line.strokes)
+        assert line.window.shape == (len(line.strokes), len(text))
+        places = line.window.argmax(axis=1)
+        assert (np.diff(places) >= 0).all() and len(text) <= len(line.strokes) <= 2 * len(text) + 40
+        ends = np.flatnonzero(line.strokes[:, 2])
+        assert ends[-1] == len(line.strokes) - 1
+        # It could not have ended before: no earlier stroke ended at the last character.
+        assert (places[ends[:-1] + 1] < len(text) - 1).all()
+
+
+def test_a_line_that_does_not_end_is_given_up_and_told(model):
+    slow = model.window["window.bias"].numpy()
+    before = slow.copy()
+    slow[20:] = -9.0
+    model.window["window.bias"].assign(slow)
+    try:
+        (line,) = write_lines(model, sess(), ["on"], 0.0)
+        assert len(line.strokes) == 3 * MOST_POINTS and line.problem == "it did not end"
+        (line,) = write_lines(model, sess(), ["on"], 0.0, limit=7)
+        assert len(line.strokes) == 7 and line.strokes[-1, 2] == 1
+    finally:
+        model.window["window.bias"].assign(before)
+
+
+def test_a_line_that_went_wrong_is_drawn_again_by_itself(model, monkeypatch):
+    verdicts, drawn = iter(["", "bad", "", "bad", "still bad", "", "", ""]), []
+    draw_lines = writing.draw_lines
+    monkeypatch.setattr(writing, "find_problem", lambda *_: next(verdicts))
+    monkeypatch.setattr(
+        writing, "draw_lines", lambda *args: drawn.append(args[2]) or draw_lines(*args)
+    )
+    lines = write_lines(model, sess(), ["on", "two", "ten", "ne"], 0.0, STYLE)
+    assert [len(texts) for texts in drawn] == [4, 2, 1]
+    assert [line.text for line in lines] == ["on", "two", "ten", "ne"]
+    assert not any(line.problem for line in lines)
+
+
+# ---------------------------------------------------------------------------------- what is drawn
+
+
+@pytest.mark.parametrize("style", [None, STYLE])
+def test_points_come_from_the_density_that_the_network_gives(model, style):
+    """The mixture of each point is what the whole sequence gives at once."""
+    (line,) = write_lines(model, sess(3), ["two ee"], 0.5, style)
+    scale, before = np.array([20.0, 20.0, 1.0]), "" if style is None else "six "
+    read = [START] if style is None else [START, *(STYLE.strokes.clip(-500, 500) / scale)]
+    points = np.concatenate([read, line.strokes / scale]).astype(np.float32)
+    chars = tf.constant(encode([before + "two ee"], model.alphabet, writing.WIDTH))
+    z_hat = model(points[None, :-1], chars=chars)[0][0, len(read) - 1 :, :-1]
+    expected = mixture(z_hat, 0.5, model.log_sigma_min)
+    for name, value in line.params._asdict().items():
+        factor = 20.0 if name[:2] in ("mu", "si") else 1.0
+        np.testing.assert_allclose(value, factor * getattr(expected, name), rtol=1e-3, atol=1e-4)
+
+
+def test_the_same_seed_writes_the_same_whatever_the_number_of_texts_and_compiles_once(model):
+    (one,), (same,), (other,) = (
+        write_lines(model, sess(seed), ["one two ee"], 0.0, STYLE) for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(one.strokes, same.strokes)
+    assert len(one.strokes) != len(other.strokes) or (one.strokes != other.strokes).any()
+    count = writing.write_groups.experimental_get_tracing_count()
+    for text in ("on", "one two ee ne ten", "x".replace("x", "ee")):
+        write_lines(model, sess(), [text], 0.0, STYLE)
+    assert writing.write_groups.experimental_get_tracing_count() == count
+
+
+def test_texts_of_one_call_share_a_hand_drawn_at_random(model, monkeypatch):
+    monkeypatch.setattr(writing, "HAND", "ten lazy")
+    styles_of, draw_lines = [], writing.draw_lines
+    monkeypatch.setattr(
+        writing, "draw_lines", lambda *args: styles_of.append(args[4]) or draw_lines(*args)
+    )
+    lines = write_lines(model, sess(), ["on", "two"], 0.0)
+    assert styles_of[0] is None and styles_of[1].text == "ten" and len(lines) == 2
+    styles_of.clear()
+    write_lines(model, sess(), ["on", "two"], 0.0, one_hand=False)
+    write_lines(model, sess(), ["on"], 0.0)
+    assert styles_of == [None, None]
+
+
+def test_write_and_write_batch_give_strokes_and_params(model):
+    strokes, params = model.write(sess(), "two")
+    same = write_lines(model, sess(), ["two"], BIAS)[0]
+    np.testing.assert_array_equal(strokes, same.strokes)
+    np.testing.assert_array_equal(params.pi, same.params.pi)
+    both = model.write_batch(sess(), ["two", "on"], bias=2.0, style=STYLE)
+    assert [len(params.eos) for _, params in both] == [len(strokes) for strokes, _ in both]
+
+
+def test_unknown_characters_are_refused_before_anything_is_drawn(model, monkeypatch):
+    monkeypatch.delattr(writing, "write_groups")
+    with pytest.raises(UserError, match=r"^text 2 has '\u00e9' as its character 2.*instead: te$"):
+        write_lines(model, sess(), ["on", "t\u00e9"], 0.0)
+    with pytest.raises(UserError, match=r"^the text is empty"):
+        write_lines(model, sess(), [" "], 0.0)
+
+
+# ------------------------------------------------------------------------------------- styles
+
+
+def test_style_is_a_name_a_file_or_a_line_of_the_database(tmp_path, monkeypatch, corpus):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(styles, "STYLES", tmp_path / "styles.json")
+    styles.read_styles.cache_clear()
+    with pytest.raises(UserError, match=r"^--style neat is no file, no line in data, and none of"):
+        styles.load_style("neat")
+    shipped = {"neat": {"text": "six", "strokes": STYLE.strokes.tolist()}}
+    (tmp_path / "styles.json").write_text(json.dumps(shipped))
+    styles.read_styles.cache_clear()
+    style = styles.load_style("neat")
+    assert style.text == "six" and np.array_equal(style.strokes, STYLE.strokes)
+
+    np.save(tmp_path / "mine.npy", STYLE.strokes)
+    with pytest.raises(UserError, match=r"^--style mine.npy needs --style_text"):
+        styles.load_style("mine.npy")
+    assert styles.load_style("mine.npy", "my own").text == "my own"
+
+    shutil.copytree(corpus[0], tmp_path / "data")
+    assert styles.load_style("s00-000-03").text == TEXTS[2]
+    folder = tmp_path / "data" / "lineStrokes" / "s00" / "s00-001"
+    folder.mkdir(parents=True)
+    for k in range(5, 10):
+        (folder / f"s00-001-{k - 4:02d}.xml").write_bytes(line_to_xml(corpus[1][k]))
+    path = "data/lineStrokes/s00/s00-001/s00-001-02.xml"
+    style = styles.load_style(path)
+    assert style.text == TEXTS[6]
+    np.testing.assert_array_equal(style.strokes[1:], corpus[1][6][1:])
+    styles.read_styles.cache_clear()
+
+
+# ------------------------------------------------------------------------------------ sample.py
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, model):
+    """An empty folder, the current one, where sample.py draws with the module's network."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(runs, "restore", lambda folder: model)
+    return tmp_path / "here"
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_text_is_drawn_into_all_pictures(here, capsys):
+    drawn = sample.main(["--text=one two", "--seed=1", "--plot"])
+    strokes, params = write_lines(drawn[0], sess(1), ["one two"], BIAS)[0][1:3]
+    np.testing.assert_array_equal(drawn[2], strokes)
+    assert len(drawn[3].eos) == len(params.eos)
+    kinds = sorted([*PICTURES, "density.png", "window.png"])
+    assert names(here) == [f"sample.{kind}" for kind in kinds]
+    assert (here / "sample.window.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    out = capsys.readouterr().out
+    assert out.startswith(f"Drew {len(strokes)} points from ") and ".{density,window}.png" in out
+
+
+def test_each_line_of_a_text_file_is_drawn_and_numbered(here):
+    (here / "letter.txt").write_bytes("\ufeffone\n\ntwo two \r\nten\n".encode())
+    sample.main(["--text_file=letter.txt", "--num_samples=2", "--filename=a", "--seed=1"])
+    pictures = [f"a-{k}-{j}.{kind}" for k in (1, 2, 3) for j in (1, 2) for kind in PICTURES]
+    assert names(here) == [*pictures, "letter.txt"]
+    files = {(here / name).read_bytes() for name in pictures if "normal" in name}
+    assert len(files) == 6
+
+
+def test_texts_are_written_as_transcriptions_beside_line_strokes(here):
+    (here / "letter.txt").write_text("one\ntwo two\nten\nsix\n")
+    (here / "data").mkdir()
+    flags = ["--line_strokes=data/lineStrokes-all.tar.gz", "--seed=1", "--bias=0"]
+    sample.main(["--text_file=letter.txt", *flags])
+    data = TextLoader(2, 20.0, here / "data", seed=0)
+    assert data.texts == ["one", "two two", "ten", "six"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--text=one", "--text_file=a"], "argument --text: does not go with --text_file"),
+        (["--text="], "the text is empty; give at least one character"),
+        (["--text=one {"], "the text has '{' as its character 5, which the network has not learnt"),
+        (["--text_file=no"], "--text_file no cannot be read (No such file or directory)"),
+        (["--style_text=on"], "argument --style_text: goes with --style and a text"),
+        (["--text=on", "--style=no"], "--style no is no file, no line in data, and none of"),
+        (["--text=" + "on" * 20000], "argument --num_samples: 1 samples of 2400000 points are"),
+        ([], "the network in "),
+    ],
+)
+def test_flags_are_refused_before_anything_is_drawn(here, capsys, monkeypatch, flags, words):
+    monkeypatch.delattr(writing, "write_groups")
+    assert status_of(sample.main, flags) == 2
+    assert capsys.readouterr().err.startswith(f"sample.py: error: {words}")
+    assert names(here) == []
+
+
+def test_a_network_without_text_writes_none(tiny_run, tmp_path, capsys):
+    flags = ["--text=one", f"--model_dir={tiny_run.folder}", f"--filename={tmp_path / 'a'}"]
+    assert status_of(sample.main, flags) == 2
+    assert "writes no text; one by train.py --text does" in capsys.readouterr().err
+
+
+def test_weights_that_write_are_taken_for_a_text_where_there_is_no_run(here):
+    assert runs.find_run("save", text=True) == runs.TEXT
+    assert runs.find_run("save") == runs.PRETRAINED
+    assert str(runs.find_run("mine", text=True)) == "mine"
