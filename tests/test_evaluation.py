@@ -8,7 +8,7 @@ from conftest import make_line, read_losses, read_weights, scores_of_line, statu
 from handwriting import evaluation, legibility, styles
 from handwriting.checkpoint import read_config, restore
 from handwriting.evaluation import SAMPLE_LENGTH, compare_lines, compare_samples
-from handwriting.text import encode, join_lines
+from handwriting.text import TextLoader, encode, join_lines
 from handwriting.writing import Style
 from model import BIAS, sample_point
 from utils import DataLoader
@@ -256,6 +256,20 @@ def test_network_with_text_is_measured_with_the_lines_own_texts(text_run, corpus
     both = [after, other[1 - len(lines[9]) :].mean() - unit]
     counts = np.array([len(lines[4]) - 1, len(lines[9]) - 1])
     assert found["hands"]["1"] == pytest.approx(both @ counts / counts.sum(), rel=1e-4)
+
+
+@pytest.mark.parametrize(("points", "told"), [(1000, True), (None, False), (0.5, True)])
+def test_a_window_that_is_stuck_or_runs_away_is_told_of(text_run, corpus, points, told, recwarn):
+    """points: that the window takes for a character; None: as many as this line has."""
+    model, data = restore(text_run), TextLoader(4, 20.0, corpus[0])
+    ((line,), (text,)) = data.valid_data, data.valid_texts
+    move = np.log(1 / (2 * (points or len(line) / len(text)) - 1)) if points != 0.5 else 9.0
+    bias = model.window["window.bias"].numpy()
+    model.window["window.bias"].assign([*bias[:20], *[move] * 10])
+    model.window["window.kernel"].assign(tf.zeros([8, 30]))
+    evaluation.make_validate(model, data)()
+    found = [str(warning.message)[:40] for warning in recwarn]
+    assert found == ["the window is stuck or runs away: at the"] * told
 
 
 def test_legibility_is_what_the_judge_reads(text_run, corpus, tmp_path, monkeypatch, capsys):

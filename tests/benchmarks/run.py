@@ -6,6 +6,8 @@ passes or fails.
 - sample: 800 points of the default network; beside a PyTorch loop, and the time to read all
   weights once per point, from memory and from wherever 3 MB lie.
 - parse: the database's archive to arrays; beside the standard library's parser, as in 2015.
+- text: a step of a network that writes text, beside PyTorch; 64 lines of 50 characters written at
+  once; the whole of `python sample.py --text` with 40 characters, beside the import of TensorFlow.
 - startup: the whole of `python sample.py`; beside `python -c "import tensorflow"`.
 
 Peers take turns, A B C A B C, so that a machine that slows down slows all of them. Each lives in a
@@ -31,19 +33,27 @@ import tempfile
 import time
 from pathlib import Path
 
-from peers import elementtree_lines, keras_step, pytorch_sampler, pytorch_step
+from peers import (
+    elementtree_lines, keras_step, pytorch_sampler, pytorch_step, pytorch_text_step,
+)  # fmt: skip
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-PRETRAINED = str(ROOT / "save" / "pretrained")
+PRETRAINED, TEXT_WEIGHTS = (str(ROOT / "save" / name) for name in ("pretrained", "text"))
 PRECISIONS = ("float32", "bfloat16")
 NETWORK = {  # the defaults of train.py
     "model": "lstm", "rnn_size": 256, "num_layers": 2, "num_mixture": 20, "peephole": False,
     "layer_norm": False, "skip": False, "polar": False, "keep_prob": 0.8, "data_scale": 20.0,
     "batch_size": 50, "seq_length": 300, "learning_rate": 0.005, "grad_clip": 10.0, "seed": 0,
-    "precision": "float32",
+    "precision": "float32", "alphabet": "",
 }  # fmt: skip
+TEXT = NETWORK | {  # about the network in save/text
+    "skip": True, "polar": True, "keep_prob": 0.95, "batch_size": 64, "seq_length": 640,
+    "alphabet": "".join(map(chr, range(32, 115))),
+}  # fmt: skip
+CHARACTERS = 48  # in the texts of that batch, with their padding
+SENTENCE = "A line of fifty characters, all of them to be read"
 PRODUCTS = (512, 1024, 2048, 4096)  # sizes of square matrices, to find the fastest product
 POINTS, SAMPLES = 800, (1, 64)  # points in a sample; samples drawn at once
 LIMIT_SECONDS = 0.2  # about what a measurement of that product takes
@@ -146,7 +156,7 @@ def make_batch(network):
     return points[:, :-1], points[:, 1:]
 
 
-def our_step(network, precision, x, y):
+def our_step(network, precision, *batch):
     """A function that takes a training step of this program and returns the loss."""
     from handwriting.lstm import set_threads
     from model import Model
@@ -160,7 +170,7 @@ def our_step(network, precision, x, y):
     optimizer = keras.optimizers.Adam(network.learning_rate, epsilon=1e-8)
     train_step = make_train_step(Model(network), optimizer, network.grad_clip, network.seed)
     step, stop = tf.constant(0), tf.constant(0.0)
-    return lambda: float(train_step((x, y), step, stop)[0])
+    return lambda: float(train_step(batch, step, stop)[0])
 
 
 TRAINERS = {"ours": our_step, "keras": keras_step, "pytorch": pytorch_step}
@@ -218,6 +228,61 @@ def bench_train(args):
         faster[name]["ratio"] = faster["ours"]["median"] / seconds
         print("{:18}{median:>10.4f}{precision:>10}{ratio:>10.2f}".format(name, **faster[name]))
     return results | {"faster": faster}
+
+
+# ------------------------------------------------------------------------------------------ text
+
+
+def text_trainer(name, precision):
+    """What a Peer calls: a step of the network with text, by us or by PyTorch, on whole batches
+    without padding, so that both compute the same.
+    """
+    import numpy as np
+
+    network = argparse.Namespace(**TEXT)
+    x, y = make_batch(network)
+    rows, symbols = network.batch_size, len(network.alphabet) + 1
+    chars = np.random.default_rng(1).integers(0, symbols, [rows, CHARACTERS]).astype(np.int32)
+    if name == "ours":
+        lengths = np.full(rows, network.seq_length, np.int32)
+        return our_step(network, precision, x, y, lengths, chars), 1.0
+    from model import polar_inputs
+
+    one_hot = np.eye(symbols, dtype=np.float32)[chars]
+    mask = np.ones(x.shape[:2], np.float32)
+    return pytorch_text_step(network, precision, polar_inputs(x).numpy(), y, one_hot, mask), 1.0
+
+
+def writer(number):
+    """What a Peer calls: so many lines written at once, each in a hand of its own."""
+    from handwriting.checkpoint import restore
+    from handwriting.writing import write_lines
+    from model import BIAS
+
+    import tensorflow as tf
+
+    model, sess = restore(TEXT_WEIGHTS), tf.random.Generator.from_seed(0)
+    return lambda: write_lines(model, sess, [SENTENCE] * number, BIAS, one_hand=False), 1.0
+
+
+def bench_text(args):
+    results = {}
+    for precision in PRECISIONS:
+        peers = {name: Peer("text_trainer", name, precision) for name in ("ours", "pytorch")}
+        title = "text, {}: a step of {batch_size} x {seq_length} points, {num_layers} x {rnn_size}"
+        results[precision] = compare(title.format(precision, **TEXT), peers, args.repeats)
+    print(f"\ntext, each in its faster type; {cpu()}")
+    for name in ("ours", "pytorch"):
+        seconds = {kind: results[kind][name]["median"] for kind in PRECISIONS}
+        kind = min(seconds, key=seconds.get)
+        print(f"{name:18}{seconds[kind]:>10.4f}{kind:>10}")
+    title = f"text, 64 lines of {len(SENTENCE)} characters at once"
+    results["write"] = compare(title, {"ours": Peer("writer", 64)}, args.repeats)
+    command = str(ROOT / "sample.py"), "--model_dir", TEXT_WEIGHTS, "--text", SENTENCE[:40]
+    peers = {"sample.py --text": Peer("program", *command)}
+    peers["import_tensorflow"] = Peer("program", "-c", "import tensorflow")
+    results["startup"] = compare("text, whole processes", peers, args.repeats)
+    return results
 
 
 # -------------------------------------------------------------------------------------- sampling
@@ -314,7 +379,8 @@ def machine():
 
 
 PARTS = {
-    "train": bench_train, "sample": bench_sample, "parse": bench_parse, "startup": bench_startup
+    "train": bench_train, "text": bench_text, "sample": bench_sample, "parse": bench_parse,
+    "startup": bench_startup,
 }  # fmt: skip
 
 
@@ -328,8 +394,8 @@ def main():
     parts = args.parts or PARTS
     if args.repeats < 1 or (args.json and not args.json.parent.is_dir()):
         flags.error("--repeats is at least 1, and --json a file in a folder that exists")
-    if not importlib.util.find_spec("torch") and {"train", "sample"} & set(parts):
-        flags.error("train and sample need: pip install -r tests/benchmarks/requirements.txt")
+    if not importlib.util.find_spec("torch") and {"train", "text", "sample"} & set(parts):
+        flags.error("train, text and sample need: pip install -r tests/benchmarks/requirements.txt")
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     results = {"machine": machine()}
     print(", ".join(f"{name} {value}" for name, value in results["machine"].items()))
