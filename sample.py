@@ -10,6 +10,7 @@ import random
 import sys
 from typing import NamedTuple
 
+from handwriting.database import FORM_LINES
 from handwriting.drawing import plot_window
 from handwriting.files import UserError
 from handwriting.flags import (
@@ -79,7 +80,8 @@ def build_parser():
              "and of a text where the window looks, NAME.window.png")
     add("--line_strokes", metavar="FILE.tar.gz", type=file_name,
         help="write the samples as lineStrokes XML in the database's format, texts as "
-             "transcriptions beside it, and no pictures")
+             "transcriptions beside it, each form of five lines in a hand of its own, and no "
+             "pictures")
     return parser
 
 
@@ -174,24 +176,29 @@ def draw_freely(args, model, sess):
 
 
 def draw_texts(args, model, sess):
-    """The Samples of all texts: each one's samples, of which the k-th have one hand in common."""
+    """The Samples of all texts: each one's samples, of which the k-th have one hand in common, but
+    for --line_strokes those of one form.
+    """
     from handwriting.styles import load_style
     from handwriting.writing import write_lines
     from model import BIAS
 
     style = load_style(args.style, args.style_text) if args.style else None
     bias, limit = BIAS if args.bias is None else args.bias, args.sample_length or None
-    drawn = [
-        write_lines(model, sess, args.texts, bias, style, limit=limit)
-        for _ in range(args.num_samples)
-    ]
+    size = FORM_LINES if args.line_strokes and not style else len(args.texts)
+    blocks = [args.texts[start : start + size] for start in range(0, len(args.texts), size)]
+    drawn = []
+    for _ in range(args.num_samples):
+        parts = [write_lines(model, sess, block, bias, style, limit=limit) for block in blocks]
+        drawn.append([line for part in parts for line in part])
     for lines in drawn:
         for line in lines:
             if line.problem:
                 say(one_line(f"sample.py: {line.problem}: {line.text}"), sys.stderr)
+    drawn = drawn if args.line_strokes else zip(*drawn, strict=True)
     return [
         Sample(line.strokes, line.params, 0, line.text, line.window)
-        for lines in zip(*drawn, strict=True)
+        for lines in drawn
         for line in lines
     ]
 

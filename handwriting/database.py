@@ -38,6 +38,7 @@ WHERE = (
 )
 MAX_XML_BYTES = 16 << 20  # no file is read beyond this; a line has about 40 kB
 DEVIATIONS = (39, 37)  # pen units: standard deviations of dx and dy in the database
+FORM_LINES = 5  # lines in a form that write_line_strokes makes
 
 
 class Lines(NamedTuple):
@@ -529,15 +530,15 @@ def check_text(text, where):
 
 def written_members(lines, texts=None):
     """Yield (name, content as bytes) of the files of these lines, or of their texts, by forms."""
-    for i in range(0, len(lines), 5):
-        group, number = divmod(i // 5, 1000)
+    for i in range(0, len(lines), FORM_LINES):
+        group, number = divmod(i // FORM_LINES, 1000)
         form = f"s{group:02d}-{number:03d}"
         path = f"s{group:02d}/{form}/{form}"
         if texts is not None:
-            text = "\n".join(texts[i : i + 5])
+            text = "\n".join(texts[i : i + FORM_LINES])
             yield f"ascii/{path}.txt", f"OCR:\n\n{text}\n\nCSR:\n\n{text}\n".encode()
         else:
-            for k, line in enumerate(lines[i : i + 5], 1):
+            for k, line in enumerate(lines[i : i + FORM_LINES], 1):
                 yield f"lineStrokes/{path}-{k:02d}.xml", line_to_xml(line)
 
 

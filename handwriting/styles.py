@@ -1,22 +1,26 @@
 """Hands to write in: styles that come with the program, and lines of anybody's.
 
 The styles of save/text/styles.json were drawn by our own network: {name: {"text": ..., "strokes":
-[[dx, dy, eos], ...]}}, in pen units.
+[[dx, dy, eos], ...]}}, in pen units. `python -m handwriting.styles` draws them anew.
 """
 
 import functools
 import json
 import os
 
-from handwriting.checkpoint import TEXT
+from handwriting.checkpoint import TEXT, restore
 from handwriting.database import find_sources, read_texts, stem
-from handwriting.files import UserError
-from handwriting.writing import Style
+from handwriting.files import UserError, atomic_write
+from handwriting.flags import errors_as_sentences
+from handwriting.writing import Style, write_lines
+from model import BIAS
 from utils import load_lines, read_line
 
 import numpy as np
 
 STYLES = TEXT / "styles.json"
+SENTENCE = "The five boxing wizards jump quickly, as nobody knows."
+SEEDS = {"plain": 0}  # of each style, chosen by looking at many
 DATA = "data"  # where a line of the database is looked for by its name
 
 
@@ -65,3 +69,21 @@ def load_style(name, text=None):
         return Style(lines.raw_data[place], text or lines.texts[place])
     known = ", ".join(styles)
     raise UserError(f"--style {name} is no file, no line in {DATA}, and none of {known}")
+
+
+def draw_styles():
+    """Draw SENTENCE once with each of SEEDS, and write save/text/styles.json."""
+    import tensorflow as tf
+
+    model, styles = restore(TEXT), {}
+    for name, seed in SEEDS.items():
+        sess = tf.random.Generator.from_seed(seed)
+        (line,) = write_lines(model, sess, [SENTENCE], BIAS)
+        styles[name] = {"text": line.text, "strokes": np.rint(line.strokes).astype(int).tolist()}
+    with atomic_write(STYLES) as file:
+        file.write((json.dumps(styles) + "\n").encode())
+
+
+if __name__ == "__main__":
+    with errors_as_sentences("handwriting.styles"):
+        draw_styles()

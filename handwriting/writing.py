@@ -88,6 +88,12 @@ def write_groups(model, groups, bias):
     return [write_chunk(model, *group, bias) for group in groups]
 
 
+@tf.function(autograph=False, reduce_retracing=True)
+def read_style(model, points, chars):
+    """The states after points [B, n, 3] in scaled units and of texts [B, U]."""
+    return model(points, chars=chars)[1]
+
+
 def begin(model, texts, style):
     """The Pen before the first point of texts (str), and their symbols [B, U, V], one-hot."""
     longest = max(map(len, texts)) + ENDS
@@ -97,7 +103,7 @@ def begin(model, texts, style):
     if style is not None:
         scale = np.array([model.data_scale, model.data_scale, 1.0])
         points = np.vstack([START, style.strokes.clip(-LIMIT, LIMIT) / scale]).astype(np.float32)
-        _, states = model(np.tile(points[:-1], [len(texts), 1, 1]), states, chars=chars)
+        states = read_style(model, tf.tile(points[None, :-1], [len(texts), 1, 1]), chars)
         point = points[-1]
     nothing = tf.zeros([len(texts)], tf.int32)
     point = tf.constant(np.tile(np.float32(point), [len(texts), 1]))

@@ -77,7 +77,7 @@ def loss_and_gradients(model, x, y, seed):
 
 
 def test_loss_of_a_batch_in_parts_is_that_of_the_whole(monkeypatch):
-    x, y, results = make_points(7, 30), make_points(7, 30, seed=1), []
+    x, y, results = make_points(7, 8), make_points(7, 8, seed=1), []
     monkeypatch.setattr(lstm, "MIN_ROWS", 2)
     for number in (0, 3, 5):  # 0 is what TensorFlow says where nothing was set
         monkeypatch.setattr(
