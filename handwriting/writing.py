@@ -20,6 +20,7 @@ import numpy as np
 SIZES = (1, 4, GROUP)  # lines drawn in one loop; fewer are filled up, since each is compiled
 WIDTH = 128  # symbols of a text are padded to a power of two of at least so many
 MOST_POINTS = 60  # for each character; and so many more for a line
+GONE = 0.01  # of the window's weight left on a text: it has run past the end
 TRIES = 4  # drawings of a line, until one is good
 # What a hand is drawn at random with, where several texts share one.
 HAND = "the quick brown fox jumps over a lazy dog"
@@ -59,14 +60,15 @@ def write_chunk(model, pen, chars, last, most, noise, bias):
     last character, and at how many points it is given up. noise [n, B, 4]. Returns points [n, B,
     3], the z_hat [n, B, 1 + 6 M] that each was drawn from, phi [n, B, U] and the new Pen.
     """
-    weights, num = model.layer_weights(), noise.shape[0]
+    weights, num, places = model.layer_weights(), noise.shape[0], tf.range(chars.shape[1])
 
     def draw(t, pen, points, z_hats, phis):
         z_hat, states, phi = model.step(pen.point, pen.states, weights, None, chars)
         z_hat, end = z_hat[:, :-1], z_hat[:, -1] > 0.0
         place = tf.argmax(phi, axis=1, output_type=tf.int32)
-        ends = (pen.point[:, 2] > 0.5) & end & (place >= last)
-        done = pen.done | ((ends | (place > last + 1)) & (pen.count > 0)) | (pen.count >= most)
+        left = tf.reduce_sum(tf.where(places <= last[:, None], phi, 0.0), axis=1)
+        ends = ((pen.point[:, 2] > 0.5) & end & (place >= last)) | (left < GONE)
+        done = pen.done | (ends & (pen.count > 0)) | (pen.count >= most)
         point = sample_point(z_hat, noise[t], bias, model.log_sigma_min)
         point = tf.where(done[:, None], pen.point, point)
         count = pen.count + tf.cast(~done, tf.int32)
