@@ -564,6 +564,8 @@ class Model:
         Returns float32 strokes [B, n + num, 3] and their Mixture, [B, n + num, M] and eos [B, n +
         num], NumPy arrays in pen units. A longer sample begins with the shorter one.
         """
+        if self.alphabet:
+            raise ValueError("this network writes given texts: draw with write or write_batch")
         number = -(-batch_size // GROUP)
         size = -(-batch_size // number)  # groups of one size, since each size is compiled
         padding = number * size - batch_size

@@ -213,8 +213,6 @@ def draw_samples(args):
 
     folder = find_run(args.model_dir, bool(args.texts))
     model = restore(folder)
-    if args.texts and not model.alphabet:
-        raise UserError(f"the network in {folder} writes no text; one by train.py --text does")
     if model.alphabet and not args.texts:
         raise UserError(f"the network in {folder} writes a given text; give --text")
     seed = random.SystemRandom().randrange(2**31) if args.seed is None else args.seed

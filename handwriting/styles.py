@@ -10,6 +10,7 @@ import os
 
 from handwriting.checkpoint import TEXT, restore
 from handwriting.database import find_sources, read_texts, stem
+from handwriting.drawing import draw_strokes, stack_lines
 from handwriting.files import UserError, atomic_write
 from handwriting.flags import errors_as_sentences
 from handwriting.writing import Style, write_lines
@@ -20,6 +21,7 @@ import numpy as np
 
 STYLES = TEXT / "styles.json"
 SENTENCE = "The five boxing wizards jump quickly, as nobody knows."
+SHOWN = "A hand that stays the same to the last letter."
 SEEDS = {"plain": 0}  # of each style, chosen by looking at many
 DATA = "data"  # where a line of the database is looked for by its name
 
@@ -72,16 +74,27 @@ def load_style(name, text=None):
 
 
 def draw_styles():
-    """Draw SENTENCE once with each of SEEDS, and write save/text/styles.json."""
+    """Draw SENTENCE once with each of SEEDS, and write save/text/styles.json; then the pictures of
+    the README: a sentence in each style, and one at several biases.
+    """
     import tensorflow as tf
 
-    model, styles = restore(TEXT), {}
-    for name, seed in SEEDS.items():
-        sess = tf.random.Generator.from_seed(seed)
-        (line,) = write_lines(model, sess, [SENTENCE], BIAS)
-        styles[name] = {"text": line.text, "strokes": np.rint(line.strokes).astype(int).tolist()}
+    def write(text, seed, bias=BIAS, style=None):
+        (line,) = write_lines(model, tf.random.Generator.from_seed(seed), [text], bias, style)
+        return line.strokes
+
+    model = restore(TEXT)
+    drawn = {name: Style(write(SENTENCE, seed), SENTENCE) for name, seed in SEEDS.items()}
+    content = {
+        name: {"text": style.text, "strokes": np.rint(style.strokes).astype(int).tolist()}
+        for name, style in drawn.items()
+    }
     with atomic_write(STYLES) as file:
-        file.write((json.dumps(styles) + "\n").encode())
+        file.write((json.dumps(content) + "\n").encode())
+    hands = [write(SHOWN, 1, style=style) for style in drawn.values()]
+    draw_strokes(stack_lines(hands), svg_filename=str(TEXT / "hands.svg"))
+    biases = [write(SHOWN, 4, bias) for bias in (0.0, 0.5, 1.0, 3.0)]
+    draw_strokes(stack_lines(biases), svg_filename=str(TEXT / "biases.svg"))
 
 
 if __name__ == "__main__":

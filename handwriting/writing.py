@@ -11,6 +11,7 @@ Axes as in model.py. A line's text is its symbols, ends and padding behind it (h
 from typing import NamedTuple
 
 from handwriting.backend import compiled, tf
+from handwriting.files import UserError
 from handwriting.text import ENDS, check_text, encode
 from model import CHUNK, GROUP, Mixture, mixture, sample_point
 from utils import LIMIT, START
@@ -180,6 +181,8 @@ def write_lines(model, sess, texts, bias, style=None, one_hand=True, limit=None)
     drawn again, three times at most. Raises UserError, before anything is drawn, for a character
     that the network has not learnt.
     """
+    if not model.alphabet:
+        raise UserError("this network writes no text; one by train.py --text does")
     for number, text in enumerate(texts, 1):
         check_text(text, model.alphabet, f"text {number}" if len(texts) > 1 else "the text")
     if style is None and one_hand and len(texts) > 1:

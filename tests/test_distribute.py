@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import train
 from conftest import (
     STEPS, checkpoint, end, main, make_corpus, read_losses, read_weights, start_forked, status_of,
-    tiny_flags,
+    text_flags, tiny_flags,
 )  # fmt: skip
 from handwriting import distribute
 
@@ -68,11 +68,11 @@ def flags_of(tiny_run, folder, **changes):
     return [*flags, f"--model_dir={folder}"]
 
 
-def assert_same_run(folder, other):
+def assert_same_run(folder, other, total=TOTAL):
     """The losses of all epochs and the last weights are the same within rounding."""
     for row, same in zip(read_losses(folder), read_losses(other), strict=True):
         assert same == pytest.approx({**row, "seconds": same["seconds"]}, abs=1e-4)
-    weights, same = (read_weights(checkpoint(path, TOTAL)) for path in (folder, other))
+    weights, same = (read_weights(checkpoint(path, total)) for path in (folder, other))
     assert weights.keys() == same.keys()
     for name, value in weights.items():
         np.testing.assert_allclose(same[name], value, rtol=0, atol=1e-4, err_msg=name)
@@ -114,18 +114,20 @@ def train_on_two_devices(*flags):
     train.main(flags)
 
 
-def test_two_devices_train_as_one_and_leave_the_same_checkpoint(tiny_run, tmp_path):
-    flags = ["--model=lstm", "--optimizer=muon", "--precision=float32"]
-    assert main(tiny_run, tmp_path / "single", *flags, **FLAGS) == 0
+def test_two_devices_train_a_text_as_one_and_leave_the_same_checkpoint(tiny_run, corpus, tmp_path):
+    flags = ["--text", "--optimizer=muon"]
+    changes = text_flags(corpus, keep_prob=1, model="lstm", num_layers=1, num_epochs=2)
+    assert main(tiny_run, tmp_path / "single", *flags, **changes) == 0
     process = start_forked(
-        tmp_path / "process", train_on_two_devices, *flags_of(tiny_run, tmp_path / "shared"),
-        *flags, "--strategy=mirrored",
+        tmp_path / "process", train_on_two_devices, *flags, "--strategy=mirrored",
+        *flags_of(tiny_run, tmp_path / "shared", **changes),
     )  # fmt: skip
     status, out, err = end(process)
     assert (status, err) == (0, []) and out[1].endswith("; 2 replicas")
-    assert_same_run(tmp_path / "single", tmp_path / "shared")
+    total = int(read_losses(tmp_path / "single")[-1]["step"])
+    assert_same_run(tmp_path / "single", tmp_path / "shared", total)
     kept, expected = (
-        {name: value.shape for name, value in load_file(checkpoint(folder, TOTAL)).items()}
+        {name: value.shape for name, value in load_file(checkpoint(folder, total)).items()}
         for folder in (tmp_path / "shared", tmp_path / "single")
     )
     assert kept == expected

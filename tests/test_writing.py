@@ -243,7 +243,9 @@ def test_flags_are_refused_before_anything_is_drawn(here, capsys, monkeypatch, f
     assert names(here) == []
 
 
-def test_a_network_without_text_writes_none(tiny_run, tmp_path, capsys):
+def test_a_network_writes_or_samples_not_both(tiny_run, model, tmp_path, capsys):
+    with pytest.raises(ValueError, match="this network writes given texts: draw with write or"):
+        model.sample(sess(), 5)
     flags = ["--text=one", f"--model_dir={tiny_run.folder}", f"--filename={tmp_path / 'a'}"]
     assert status_of(sample.main, flags) == 2
     assert "writes no text; one by train.py --text does" in capsys.readouterr().err
