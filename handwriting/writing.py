@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from handwriting.backend import compiled, tf
 from handwriting.files import UserError
-from handwriting.text import ENDS, check_text, encode
+from handwriting.text import ENDS, baseline, check_text, encode
 from model import CHUNK, GROUP, Mixture, mixture, sample_point
 from utils import LIMIT, START
 
@@ -38,7 +38,7 @@ class Line(NamedTuple):
     """A text as drawn."""
 
     text: str
-    strokes: np.ndarray  # float32 [n, 3] in pen units
+    strokes: np.ndarray  # float32 [n, 3] in pen units, level
     params: Mixture  # of each point, [n, M], in pen units
     window: np.ndarray  # float32 [n, U]: the window's weights over the text's characters
     problem: str  # what is wrong with it, or the empty string
@@ -163,7 +163,23 @@ def make_line(model, text, points, z_hat, window, bias):
     lengths = ("mu1", "mu2", "sigma1", "sigma2")
     m = m._replace(**{name: getattr(m, name) * model.data_scale for name in lengths})
     params = Mixture(*(np.asarray(value) for value in m))
-    return Line(text, strokes, params, window, find_problem(text, strokes, window))
+    problem = find_problem(text, strokes, window)
+    return Line(text, *level(strokes, params), window, problem)
+
+
+def level(strokes, params):
+    """Strokes [n, 3] and the Mixture of each point, sheared so that the baseline is horizontal.
+
+    People's lines rise or fall, and the network's do as theirs. With dy' = dy - s dx, and s the
+    slope, upright strokes stay upright.
+    """
+    slope, _ = baseline(*np.cumsum(strokes[:, :2], axis=0).T)
+    strokes[:, 1] -= slope * strokes[:, 0]
+    own = params.sigma2 * np.sqrt(1 - params.rho**2)
+    shared = params.rho * params.sigma2 - slope * params.sigma1  # of dy's deviation, what dx tells
+    sigma2 = np.hypot(own, shared)
+    mu2, rho = params.mu2 - slope * params.mu1, shared / sigma2
+    return strokes, params._replace(mu2=mu2, sigma2=sigma2, rho=rho)
 
 
 def find_problem(text, strokes, window):

@@ -6,12 +6,12 @@ import shutil
 import sample
 from conftest import TEXTS, make_line, status_of
 from handwriting import checkpoint as runs
-from handwriting import styles, writing
+from handwriting import styles, text, writing
 from handwriting.database import line_to_xml
 from handwriting.files import UserError
 from handwriting.text import TextLoader, encode
 from handwriting.writing import MOST_POINTS, Style, write_lines
-from model import BIAS, mixture
+from model import BIAS, Mixture, mixture
 from utils import START
 
 import numpy as np
@@ -44,16 +44,17 @@ def sess(seed=0):
 
 
 def test_a_line_ends_with_a_stroke_at_its_last_character(model):
-    for text in ("one two ee", "ten"):
-        (line,) = write_lines(model, sess(), [text], 0.0)
+    for words in ("one two ee", "ten"):
+        (line,) = write_lines(model, sess(), [words], 0.0)
         assert line.problem == "" and len(line.params.eos) == len(line.strokes)
-        assert line.window.shape == (len(line.strokes), len(text))
+        assert line.window.shape == (len(line.strokes), len(words))
         places = line.window.argmax(axis=1)
-        assert (np.diff(places) >= 0).all() and len(text) <= len(line.strokes) <= 2 * len(text) + 40
+        assert (np.diff(places) >= 0).all()
+        assert len(words) <= len(line.strokes) <= 2 * len(words) + 40
         ends = np.flatnonzero(line.strokes[:, 2])
         assert ends[-1] == len(line.strokes) - 1
         # It could not have ended before: no earlier stroke ended at the last character.
-        assert (places[ends[:-1] + 1] < len(text) - 1).all()
+        assert (places[ends[:-1] + 1] < len(words) - 1).all()
 
 
 def test_a_line_that_does_not_end_is_given_up_and_told(model):
@@ -87,8 +88,9 @@ def test_a_line_that_went_wrong_is_drawn_again_by_itself(model, monkeypatch):
 
 
 @pytest.mark.parametrize("style", [None, STYLE])
-def test_points_come_from_the_density_that_the_network_gives(model, style):
+def test_points_come_from_the_density_that_the_network_gives(model, style, monkeypatch):
     """The mixture of each point is what the whole sequence gives at once."""
+    monkeypatch.setattr(writing, "baseline", lambda x, y: (0.0, 0.0))
     (line,) = write_lines(model, sess(3), ["two ee"], 0.5, style)
     scale, before = np.array([20.0, 20.0, 1.0]), "" if style is None else "six "
     read = [START] if style is None else [START, *(STYLE.strokes.clip(-500, 500) / scale)]
@@ -101,6 +103,26 @@ def test_points_come_from_the_density_that_the_network_gives(model, style):
         np.testing.assert_allclose(value, factor * getattr(expected, name), rtol=1e-3, atol=1e-4)
 
 
+def test_lines_are_level_and_so_are_their_densities():
+    """Moves along (1, 0.2) and across it, with densities as wide as they vary, are sheared."""
+    rng = np.random.default_rng(0)
+    x, y = 10 + 3 * rng.normal(size=4000), 5 * rng.normal(size=4000)
+    strokes = np.stack([x, 0.2 * x + y - 0.9 * np.append(0, y[:-1]), 0 * x], 1)
+    cov = np.cov(strokes[:, 0], strokes[:, 1])
+    sigma = np.sqrt(np.diag(cov))
+    one = np.ones([4000, 1])
+    params = Mixture(one, 10 * one, 2 * one, sigma[0] * one, sigma[1] * one,
+                     cov[0, 1] / sigma.prod() * one, one[:, 0])  # fmt: skip
+    level, density = writing.level(strokes.copy(), params)
+    slope, _ = text.baseline(*np.cumsum(level[:, :2], axis=0).T)
+    assert abs(slope) < 1e-4 and np.array_equal(level[:, 0], strokes[:, 0])
+    expected = np.cov(level[:, 0], level[:, 1])
+    found = density.sigma1[0] * density.sigma2[0] * density.rho[0]
+    assert found == pytest.approx(expected[0, 1], abs=1e-6)
+    assert density.sigma2[0] ** 2 == pytest.approx(expected[1, 1], rel=1e-6)
+    assert density.mu2[0] == pytest.approx(2 - 10 * (strokes[1, 1] - level[1, 1]) / strokes[1, 0])
+
+
 def test_the_same_seed_writes_the_same_whatever_the_number_of_texts_and_compiles_once(model):
     (one,), (same,), (other,) = (
         write_lines(model, sess(seed), ["one two ee"], 0.0, STYLE) for seed in (1, 1, 2)
@@ -108,8 +130,8 @@ def test_the_same_seed_writes_the_same_whatever_the_number_of_texts_and_compiles
     np.testing.assert_array_equal(one.strokes, same.strokes)
     assert len(one.strokes) != len(other.strokes) or (one.strokes != other.strokes).any()
     count = writing.write_groups.experimental_get_tracing_count()
-    for text in ("on", "one two ee ne ten", "x".replace("x", "ee")):
-        write_lines(model, sess(), [text], 0.0, STYLE)
+    for words in ("on", "one two ee ne ten", "ee"):
+        write_lines(model, sess(), [words], 0.0, STYLE)
     assert writing.write_groups.experimental_get_tracing_count() == count
 
 
