@@ -26,6 +26,7 @@ FAILED = 0.3  # a line with a higher character error rate counts as failed
 SENTENCES = Path(__file__).resolve().parents[1] / "tests" / "benchmarks" / "sentences.txt"
 BIASES = (0.0, 0.5, 1.0, 2.0, 5.0)  # at which a network is measured, and at its default
 DRAWINGS = 2  # of each sentence, for each figure
+REAL = 600  # about so many real lines are read, of all parts of a split
 RATES = ("cer", "wer", "failed")
 
 
@@ -198,6 +199,7 @@ def measure_legibility(model, real, seed):
     read = make_judge()
     sentences = SENTENCES.read_text(encoding="utf-8").splitlines()
     sentences = [text for text in sentences if set(text) <= set(model.alphabet)]
+    real = real[:: max(1, len(real) // REAL)]
     figures = {"real lines": score([read(strokes) for strokes, _ in real], [t for _, t in real])}
 
     def measure(name, bias, style, texts):
