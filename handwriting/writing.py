@@ -22,6 +22,9 @@ SIZES = (1, 4, GROUP)  # lines drawn in one loop; fewer are filled up, since eac
 WIDTH = 128  # symbols of a text are padded to a power of two of at least so many
 MOST_POINTS = 60  # for each character; and so many more for a line
 GONE = 0.01  # of the window's weight left on a text: it has run past the end
+# For each character, in 99.9 of 100 real lines: a line's length in points, its width in pen units.
+USUAL = {"length": (9, 45), "width": (90, 345)}
+ENOUGH = 8  # characters: shorter texts vary more
 TRIES = 4  # drawings of a line, until one is good
 # What a hand is drawn at random with, where several texts share one.
 HAND = "the quick brown fox jumps over a lazy dog"
@@ -163,7 +166,7 @@ def make_line(model, text, points, z_hat, window, bias):
     lengths = ("mu1", "mu2", "sigma1", "sigma2")
     m = m._replace(**{name: getattr(m, name) * model.data_scale for name in lengths})
     params = Mixture(*(np.asarray(value) for value in m))
-    problem = find_problem(text, strokes, window)
+    problem = find_problem(text, strokes)
     return Line(text, *level(strokes, params), window, problem)
 
 
@@ -182,10 +185,15 @@ def level(strokes, params):
     return strokes, params._replace(mu2=mu2, sigma2=sigma2, rho=rho)
 
 
-def find_problem(text, strokes, window):
+def find_problem(text, strokes):
     """What is wrong with a drawing of text, or the empty string."""
     if len(strokes) >= MOST_POINTS * (len(text) + 1):
         return "it did not end"
+    if len(text) >= ENOUGH:
+        ink = {"length": len(strokes), "width": np.ptp(np.cumsum(strokes[:, 0]))}
+        for name, (low, high) in USUAL.items():
+            if not low <= ink[name] / len(text) <= high:
+                return f"its {name} is that of another text"
     return ""
 
 

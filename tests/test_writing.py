@@ -44,7 +44,7 @@ def sess(seed=0):
 
 
 def test_a_line_ends_with_a_stroke_at_its_last_character(model):
-    for words in ("one two ee", "ten"):
+    for words in ("one two", "ten"):
         (line,) = write_lines(model, sess(), [words], 0.0)
         assert line.problem == "" and len(line.params.eos) == len(line.strokes)
         assert line.window.shape == (len(line.strokes), len(words))
@@ -69,6 +69,23 @@ def test_a_line_that_does_not_end_is_given_up_and_told(model):
         assert len(line.strokes) == 7 and line.strokes[-1, 2] == 1
     finally:
         model.window["window.bias"].assign(before)
+
+
+@pytest.mark.parametrize(
+    ("points", "step", "words"),
+    [
+        (200, 9, ""),
+        (80, 9, "its length is that of another text"),
+        (470, 9, "its length is that of another text"),
+        (200, 3, "its width is that of another text"),
+        (200, 20, "its width is that of another text"),
+        (700, 9, "it did not end"),
+    ],
+)
+def test_ink_that_is_not_that_of_ten_characters_is_a_problem(points, step, words):
+    strokes = np.tile(np.array([step, 0, 0]), [points, 1])
+    assert writing.find_problem("ten of two", strokes) == words
+    assert writing.find_problem("ten", strokes[:30]) == ""
 
 
 def test_a_line_that_went_wrong_is_drawn_again_by_itself(model, monkeypatch):
@@ -125,12 +142,12 @@ def test_lines_are_level_and_so_are_their_densities():
 
 def test_the_same_seed_writes_the_same_whatever_the_number_of_texts_and_compiles_once(model):
     (one,), (same,), (other,) = (
-        write_lines(model, sess(seed), ["one two ee"], 0.0, STYLE) for seed in (1, 1, 2)
+        write_lines(model, sess(seed), ["one two"], 0.0, STYLE) for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(one.strokes, same.strokes)
     assert len(one.strokes) != len(other.strokes) or (one.strokes != other.strokes).any()
     count = writing.write_groups.experimental_get_tracing_count()
-    for words in ("on", "one two ee ne ten", "ee"):
+    for words in ("on", "one two", "ee"):
         write_lines(model, sess(), [words], 0.0, STYLE)
     assert writing.write_groups.experimental_get_tracing_count() == count
 
