@@ -174,7 +174,7 @@ TEXTS = ["two", "Three", "four, five", "six", "7 eight 9", "ten", "on", "tw", "n
 def corpus(tmp_path_factory):
     """A folder of eleven made-up lines with TEXTS, and the lines."""
     folder = tmp_path_factory.mktemp("corpus") / "data"
-    return folder, make_corpus(folder, texts=TEXTS)
+    return folder, make_corpus(folder, points=50, texts=TEXTS)
 
 
 def text_flags(corpus, **changes):
