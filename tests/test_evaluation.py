@@ -231,7 +231,7 @@ def test_network_with_text_is_measured_with_the_lines_own_texts(text_run, corpus
     model, data = restore(text_run), DataLoader(1, 1, 20.0, data_dir=corpus[0])
     lines, nats = data.scaled(data.raw_data), 0.0
     for line, text in zip(lines, data.texts, strict=True):
-        chars = encode([text], model.alphabet)
+        chars = encode([text], model.alphabet, 16)
         count = np.array([len(line)], np.int32)
         nats += float(model.loss_sums(line[None, :-1], line[None, 1:], count, chars)[0])
     points = sum(map(len, lines)) - len(lines)
