@@ -591,10 +591,14 @@ class Model:
         )
         z_hats = tf.concat([tf.tile(style_z_hat, [batch_size, 1, 1]), z_hats], axis=1)
         strokes = np.concatenate([np.tile(style, [batch_size, 1, 1]), drawn], axis=1)
-        m = mixture(z_hats, bias, self.log_sigma_min)
+        return strokes * scale, self.params(z_hats, bias)
+
+    def params(self, z_hat, bias):
+        """The Mixture of z_hat [..., 1 + 6 M], NumPy arrays in pen units."""
+        m = mixture(z_hat, bias, self.log_sigma_min)
         lengths = ("mu1", "mu2", "sigma1", "sigma2")
         m = m._replace(**{name: getattr(m, name) * self.data_scale for name in lengths})
-        return strokes * scale, Mixture(*(np.asarray(value) for value in m))
+        return Mixture(*(np.asarray(value) for value in m))
 
     def write(self, sess, text, bias=BIAS, style=None):
         """Draw a text: [strokes, params], float32 [n, 3] and the Mixture of each point, in pen

@@ -1,28 +1,22 @@
 """Hands to write in: styles that come with the program, and lines of anybody's.
 
-The styles of save/text/styles.json were drawn by our own network: {name: {"text": ..., "strokes":
-[[dx, dy, eos], ...]}}, in pen units. `python -m handwriting.styles` draws them anew.
+Styles stand in save/text/styles.json: {name: {"text": ..., "strokes": [[dx, dy, eos], ...]}}, in
+pen units.
 """
 
 import functools
 import json
 import os
 
-from handwriting.checkpoint import TEXT, restore
+from handwriting.checkpoint import TEXT
 from handwriting.database import find_sources, read_texts, stem
-from handwriting.drawing import draw_strokes, stack_lines
-from handwriting.files import UserError, atomic_write
-from handwriting.flags import errors_as_sentences
-from handwriting.writing import Style, write_lines
-from model import BIAS
+from handwriting.files import UserError
+from handwriting.writing import Style
 from utils import load_lines, read_line
 
 import numpy as np
 
 STYLES = TEXT / "styles.json"
-SENTENCE = "The five boxing wizards jump quickly, as nobody knows."
-SHOWN = "A hand that stays the same to the last letter."
-SEEDS = {"plain": 0}  # of each style, chosen by looking at many
 DATA = "data"  # where a line of the database is looked for by its name
 
 
@@ -69,34 +63,5 @@ def load_style(name, text=None):
         if not (text or lines.texts[place]):
             raise UserError(f"--style {name} has no transcription; give --style_text")
         return Style(lines.raw_data[place], text or lines.texts[place])
-    known = ", ".join(styles)
-    raise UserError(f"--style {name} is no file, no line in {DATA}, and none of {known}")
-
-
-def draw_styles():
-    """Draw SENTENCE once with each of SEEDS, and write save/text/styles.json; then the pictures of
-    the README: a sentence in each style, and one at several biases.
-    """
-    import tensorflow as tf
-
-    def write(text, seed, bias=BIAS, style=None):
-        (line,) = write_lines(model, tf.random.Generator.from_seed(seed), [text], bias, style)
-        return line.strokes
-
-    model = restore(TEXT)
-    drawn = {name: Style(write(SENTENCE, seed), SENTENCE) for name, seed in SEEDS.items()}
-    content = {
-        name: {"text": style.text, "strokes": np.rint(style.strokes).astype(int).tolist()}
-        for name, style in drawn.items()
-    }
-    with atomic_write(STYLES) as file:
-        file.write((json.dumps(content) + "\n").encode())
-    hands = [write(SHOWN, 1, style=style) for style in drawn.values()]
-    draw_strokes(stack_lines(hands), svg_filename=str(TEXT / "hands.svg"))
-    biases = [write(SHOWN, 4, bias) for bias in (0.0, 0.5, 1.0, 3.0)]
-    draw_strokes(stack_lines(biases), svg_filename=str(TEXT / "biases.svg"))
-
-
-if __name__ == "__main__":
-    with errors_as_sentences("handwriting.styles"):
-        draw_styles()
+    known = f", and none of the styles {', '.join(styles)}" if styles else ""
+    raise UserError(f"--style {name} is no file and no line in {DATA}{known}")

@@ -2,8 +2,7 @@
 
 The loop over points is compiled once for texts of up to 120 characters and a number of lines. A
 line ends at the end of a stroke where the network says so and its window looks at the last
-character. What went wrong is told by where the window was and how much ink there is, and drawn
-again.
+character. A line with far more or less ink than its text needs is drawn again.
 
 Axes as in model.py. A line's text is its symbols, ends and padding behind it (handwriting/text.py).
 """
@@ -13,7 +12,7 @@ from typing import NamedTuple
 from handwriting.backend import compiled, tf
 from handwriting.files import UserError
 from handwriting.text import ENDS, baseline, check_text, encode
-from model import CHUNK, GROUP, Mixture, mixture, sample_point
+from model import CHUNK, GROUP, Mixture, sample_point
 from utils import LIMIT, START
 
 import numpy as np
@@ -162,12 +161,8 @@ def make_line(model, text, points, z_hat, window, bias):
     """The Line of what was drawn for a text, in pen units."""
     strokes = points * np.float32([model.data_scale, model.data_scale, 1.0])
     strokes[-1:, 2] = 1.0
-    m = mixture(z_hat, bias, model.log_sigma_min)
-    lengths = ("mu1", "mu2", "sigma1", "sigma2")
-    m = m._replace(**{name: getattr(m, name) * model.data_scale for name in lengths})
-    params = Mixture(*(np.asarray(value) for value in m))
     problem = find_problem(text, strokes)
-    return Line(text, *level(strokes, params), window, problem)
+    return Line(text, *level(strokes, model.params(z_hat, bias)), window, problem)
 
 
 def level(strokes, params):

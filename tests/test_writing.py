@@ -190,13 +190,15 @@ def test_style_is_a_name_a_file_or_a_line_of_the_database(tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(styles, "STYLES", tmp_path / "styles.json")
     styles.read_styles.cache_clear()
-    with pytest.raises(UserError, match=r"^--style neat is no file, no line in data, and none of"):
+    with pytest.raises(UserError, match=r"^--style neat is no file and no line in data$"):
         styles.load_style("neat")
     shipped = {"neat": {"text": "six", "strokes": STYLE.strokes.tolist()}}
     (tmp_path / "styles.json").write_text(json.dumps(shipped))
     styles.read_styles.cache_clear()
     style = styles.load_style("neat")
     assert style.text == "six" and np.array_equal(style.strokes, STYLE.strokes)
+    with pytest.raises(UserError, match=r"in data, and none of the styles neat$"):
+        styles.load_style("wild")
 
     np.save(tmp_path / "mine.npy", STYLE.strokes)
     with pytest.raises(UserError, match=r"^--style mine.npy needs --style_text"):
@@ -270,7 +272,7 @@ def test_texts_are_written_as_transcriptions_beside_line_strokes(here):
         (["--text=one {"], "the text has '{' as its character 5, which the network has not learnt"),
         (["--text_file=no"], "--text_file no cannot be read (No such file or directory)"),
         (["--style_text=on"], "argument --style_text: goes with --style and a text"),
-        (["--text=on", "--style=no"], "--style no is no file, no line in data, and none of"),
+        (["--text=on", "--style=no"], "--style no is no file and no line in data"),
         (["--text=" + "on" * 20000], "argument --num_samples: 1 samples of 2400000 points are"),
         ([], "the network in "),
     ],
