@@ -10,8 +10,8 @@ import random
 import sys
 from typing import NamedTuple
 
-from handwriting.database import FORM_LINES
 from handwriting.drawing import plot_window
+from handwriting.export import FORM_LINES
 from handwriting.files import UserError
 from handwriting.flags import (
     Parser,

@@ -16,19 +16,19 @@ import random  # noqa: F401, the post's transcript says random.choice after `%ru
 import warnings
 from xml.parsers import expat
 
-from handwriting import database
-from handwriting.database import (  # noqa: F401, write_line_strokes is handed on
-    Lines,
-    check_points,
-    check_size,
-    write_line_strokes,
-)
+from handwriting import cache, database
+from handwriting.database import Lines
 from handwriting.drawing import (  # noqa: F401, all are handed on
     draw_strokes,
     draw_strokes_eos_weighted,
     draw_strokes_pdf,
     draw_strokes_random_color,
     plot_density,
+)
+from handwriting.export import (  # noqa: F401, write_line_strokes is handed on
+    check_points,
+    check_size,
+    write_line_strokes,
 )
 from handwriting.files import UserError
 
@@ -153,18 +153,18 @@ def load_lines(data_dir):
     """
     sources = database.find_sources(data_dir)
     before = database.fingerprint(sources) if sources else None
-    lines = database.read_cache(data_dir, before)
+    lines = cache.read_cache(data_dir, before)
     if lines is None and sources:
         lines = parse_source(sources[0], sources[1:])
         if database.fingerprint(sources) == before:
-            database.write_cache(data_dir, before, lines)
+            cache.write_cache(data_dir, before, lines)
         else:
             lines.notes.append(
                 f"{sources[0]} changed while its {len(lines.names)} lines were read, so they may "
                 "not be all and no cache was written; start again when it is complete."
             )
     if lines is not None:
-        lines = database.add_texts(data_dir, lines)
+        lines = cache.add_texts(data_dir, lines)
         for note in lines.notes:
             warnings.warn(note, stacklevel=3)
         return data_dir, lines

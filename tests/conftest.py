@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import utils
-from handwriting import database
+from handwriting.cache import dump_arrays
 
 CACHE, INDEX = "strokes_training_data.cpkl", "strokes_training_data.json"
 ROOT = Path(__file__).resolve().parent.parent
@@ -309,7 +309,7 @@ def line(length, seed=0):
 
 def cache_of(path, lines, names=None):
     """Write a cache of lines as the 2015 program did, with names also its index; return path."""
-    stream = database.dump_arrays(lines)
+    stream = dump_arrays(lines)
     (path / CACHE).write_bytes(stream)
     if names:
         index = {"cache": hashlib.sha256(stream).hexdigest(), "source": "", "damaged": 0}

@@ -1,4 +1,4 @@
-"""handwriting/database.py: sources, lists, the cache, checks of one's own points, XML out."""
+"""The database on disk, the cache, checks of one's own points, both formats out."""
 
 import gzip
 import hashlib
@@ -17,8 +17,9 @@ import warnings
 
 import utils
 from conftest import CACHE, INDEX, ROOT, cache_of, line, make_line
-from handwriting import database
-from handwriting.database import UserError, check_size, transcriptions_path, write_line_strokes
+from handwriting import cache, database, export
+from handwriting.export import check_size, transcriptions_path, write_line_strokes
+from handwriting.files import UserError
 from utils import DataLoader, read_line
 
 import numpy as np
@@ -77,7 +78,7 @@ def xml(number=0, points=9):
     """The XML of a line whose first move is (number, 100)."""
     made = make_line(points, np.random.default_rng(number))
     left = np.cumsum(made[:, 0]).min()
-    text = database.line_to_xml(made).decode()
+    text = export.line_to_xml(made).decode()
     box = text[text.index("<Diagonally") : text.index("</Whiteboard")]
     first = np.cumsum(made[:, 0])[0] - left + 1000 - number
     return text.replace(box, f'<VerticallyOppositeCoords x="{first + 100}" y="1000"/>').encode()
@@ -379,8 +380,8 @@ def test_cache_that_cannot_be_written_is_a_warning(tmp_path, monkeypatch):
 
 def test_cache_is_a_pickle_for_every_numpy():
     lines = [line(30, 1), line(1, 2), np.zeros((0, 3), np.int16), line(400, 3)[:, ::-1]]
-    stream = database.dump_arrays(lines)
-    for read in (database.load_arrays(stream), pickle.loads(stream)):
+    stream = cache.dump_arrays(lines)
+    for read in (cache.load_arrays(stream), pickle.loads(stream)):
         for array, expected in zip(read, lines, strict=True):
             assert array.dtype == np.int16 and array.flags.writeable and array.flags.c_contiguous
             np.testing.assert_array_equal(array, expected)
@@ -392,7 +393,7 @@ def test_cache_is_a_pickle_for_every_numpy():
 
 
 def test_cache_of_the_2015_program_is_read():
-    read = database.load_arrays((REFERENCE / "reference.cpkl").read_bytes())
+    read = cache.load_arrays((REFERENCE / "reference.cpkl").read_bytes())
     with np.load(REFERENCE / "strokes.npz") as strokes:
         expected = {len(array): array for array in strokes.values()}
     assert sorted(map(len, read)) == sorted(expected)
@@ -414,7 +415,7 @@ def array_pickle(content, shape=b"K\x02K\x03\x86", dtype=b"U\x02i2", order=b"U\x
 def test_cache_of_python_2_is_read_in_both_byte_orders(order):
     expected = np.array([[1, -2, 0], [300, 4, 1]], np.int16)
     content = expected.astype(order + "i2").tobytes()
-    (read,) = database.load_arrays(array_pickle(content, order=b"U\x01" + order.encode()))
+    (read,) = cache.load_arrays(array_pickle(content, order=b"U\x01" + order.encode()))
     assert read.dtype == np.int16
     np.testing.assert_array_equal(read, expected)
 
@@ -439,7 +440,7 @@ REFUSED = {
     "memo": (b"\x80\x02]r\xff\xff\xff\x7fN.", "no list of arrays"),
     "only-a-name": (b"\x80\x02]cnumpy.core.multiarray\n_reconstruct\na.", "no list of arrays"),
     "attribute": (b"\x80\x02]cnumpy\ndtype\n}U\x01aK\x01sba.", "no list of arrays"),
-    "truncated": (database.dump_arrays([line(99)])[:-200], "no list of arrays"),
+    "truncated": (cache.dump_arrays([line(99)])[:-200], "no list of arrays"),
     "empty-list": (pickle.dumps([], 2), "it is empty"),
     "empty-file": (b"", "no list of arrays"),
 }
@@ -458,11 +459,11 @@ def test_cache_with_anything_else_is_refused_and_nothing_runs(tmp_path, monkeypa
 @mutations(200)
 @given(edits())
 def test_cache_with_any_damage_is_read_or_refused(tmp_path, edited):
-    stream = edited(database.dump_arrays([line(4), line(30)]))
+    stream = edited(cache.dump_arrays([line(4), line(30)]))
     (tmp_path / CACHE).write_bytes(stream)
     names = {"names": ["a-01", "b-01"], "cache": hashlib.sha256(stream).hexdigest()}
     (tmp_path / INDEX).write_text(json.dumps({**names, "source": "", "damaged": 0}))
-    read = read_or_refused(lambda: database.read_cache(tmp_path, None), CACHE)
+    read = read_or_refused(lambda: cache.read_cache(tmp_path, None), CACHE)
     for array in read.raw_data if read else ():
         assert array.dtype == np.int16 and array.ndim == 2 and array.shape[1] == 3
 
@@ -609,7 +610,7 @@ def test_texts_of_other_lines_than_the_cache_has_are_not_kept_in_it(two_forms):
     load(texts_of(two_forms, FORMS))
     before = (two_forms / INDEX).read_bytes()
     names = ["a-01u-01", "a-03", "a-02", "a-01"]  # as many, in another order
-    found = database.add_texts(two_forms, database.Lines([line(9)] * 4, names, 0, []))
+    found = cache.add_texts(two_forms, database.Lines([line(9)] * 4, names, 0, []))
     assert found.texts == ["of u", "thr\xe9e", None, "one"]
     assert (two_forms / INDEX).read_bytes() == before
 
@@ -750,7 +751,7 @@ def test_write_line_strokes_gives_the_same_bytes_and_no_half_file(tmp_path, monk
     write_line_strokes([line(50)], one)
     write_line_strokes(iter([line(50)]), two)
     assert one.read_bytes() == two.read_bytes()
-    monkeypatch.setattr(database, "line_to_xml", lambda line: 1 / 0)
+    monkeypatch.setattr(export, "line_to_xml", lambda line: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_line_strokes([line(60)], one)
     assert one.read_bytes() == two.read_bytes()
@@ -825,7 +826,7 @@ def test_texts_of_another_number_than_lines_are_not_written(tmp_path, texts):
 def test_lines_and_texts_are_written_both_or_not_at_all(tmp_path, monkeypatch, broken):
     write_line_strokes([line(50)], tmp_path / TAR, ["old"])
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    written = database.written_members
+    written = export.written_members
 
     def members(lines, texts=None):
         yield from written(lines, texts)
@@ -838,7 +839,7 @@ def test_lines_and_texts_are_written_both_or_not_at_all(tmp_path, monkeypatch, b
     if broken == "renaming":
         monkeypatch.setattr(os, "replace", replace)
     else:
-        monkeypatch.setattr(database, "written_members", members)
+        monkeypatch.setattr(export, "written_members", members)
     with pytest.raises(OSError, match="No space"):
         write_line_strokes([line(60)], tmp_path / TAR, ["new"])
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -5,9 +5,10 @@ import re
 
 import utils
 from conftest import make_line, read_losses, read_weights, scores_of_line, status_of
-from handwriting import evaluation, legibility, styles
+from handwriting import evaluation, legibility, statistics, styles
 from handwriting.checkpoint import read_config, restore
-from handwriting.evaluation import SAMPLE_LENGTH, compare_lines, compare_samples
+from handwriting.evaluation import SAMPLE_LENGTH, compare_samples
+from handwriting.statistics import compare_lines
 from handwriting.text import TextLoader, encode, join_lines
 from handwriting.writing import Style
 from model import BIAS, sample_point
@@ -190,9 +191,9 @@ def test_line_statistics():
     # Two strokes from left to right, 3 down for 4 aside; the pen is lifted for the third point.
     line = np.array([[7, 9, 0], [4, 3, 1], [8, 6, 0], [4, 3, 1]])
     expected = {"move": 5, "lift": 0.5, "advance": 16 / 4, "drift": 0.75, "height": 0}
-    assert evaluation.line_statistics(line) == pytest.approx(expected, abs=1e-9)
+    assert statistics.line_statistics(line) == pytest.approx(expected, abs=1e-9)
 
-    still = evaluation.line_statistics([[0, 5, 0], [0, 5, 0], [0, -10, 1]])
+    still = statistics.line_statistics([[0, 5, 0], [0, 5, 0], [0, -10, 1]])
     assert still["drift"] == np.inf and still["advance"] == 0
     assert still["height"] == pytest.approx(np.std([5, 10, 0]))
 
@@ -200,7 +201,7 @@ def test_line_statistics():
 def test_stroke_features_of_two_strokes():
     first = [[50, 50, 0], [0, 10, 0], [-3, 3.1, 0], [5, 0, 1]]
     line = np.array([*first, [30, -40, 0], [0, -7, 0], [0, 0, 0], [1, 0, 1]])
-    found = evaluation.stroke_features([line, line[:1]])
+    found = statistics.stroke_features([line, line[:1]])
     assert found["stroke length"] == pytest.approx([10 + np.hypot(3, 3.1) + 5, 8, 0])
     assert found["points per stroke"].tolist() == [4, 4, 1]
     assert found["pen-up move"].tolist() == [50]
@@ -218,7 +219,7 @@ def test_stroke_features_of_two_strokes():
     ],
 )  # fmt: skip
 def test_two_sample_distance(a, b, distance):
-    assert evaluation.two_sample_distance(a, b) == distance
+    assert statistics.two_sample_distance(a, b) == distance
 
 
 # ------------------------------------------------------------------------------------- with text

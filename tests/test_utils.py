@@ -7,6 +7,7 @@ import shutil
 import utils
 from conftest import CACHE, INDEX, ROOT, cache_of, line, make_line
 from handwriting import database
+from handwriting.export import line_to_xml
 from test_database import edits, folder_of, mutations, read_or_refused
 from utils import DataLoader, UserError, parse_line, read_line, write_line_strokes
 
@@ -131,7 +132,7 @@ def test_parse_line_refuses_a_damaged_file(name):
 
 def test_read_line_reads_xml_and_arrays(tmp_path):
     points = make_line(60, np.random.default_rng(0))
-    (tmp_path / "a.xml").write_bytes(database.line_to_xml(points))
+    (tmp_path / "a.xml").write_bytes(line_to_xml(points))
     np.testing.assert_array_equal(read_line(tmp_path / "a.xml")[1:], points[1:])
     np.save(tmp_path / "a.npy", points + np.array([0.2, -0.2, 0]))
     read = read_line(str(tmp_path / "a.npy"))
@@ -157,7 +158,7 @@ def test_read_line_of_any_damage_is_a_line_or_a_sentence(tmp_path, edited, name)
         np.save(tmp_path / name, line(12))
         (tmp_path / name).write_bytes(edited((tmp_path / name).read_bytes()))
     else:
-        (tmp_path / name).write_bytes(edited(database.line_to_xml(line(12))))
+        (tmp_path / name).write_bytes(edited(line_to_xml(line(12))))
     read = read_or_refused(lambda: read_line(tmp_path / name), name)
     if read is not None:
         assert read.dtype == np.int16 and read.shape[1:] == (3,) and len(read) > 0
@@ -168,7 +169,7 @@ def test_read_line_of_any_damage_is_a_line_or_a_sentence(tmp_path, edited, name)
 @given(arrays(float, st.tuples(st.integers(1, 30), st.just(2)), elements=st.floats(-900, 900)))
 def test_line_to_xml_rounds_positions_not_moves(moves):
     points = np.column_stack([moves, np.zeros(len(moves))])
-    read = parse_line(database.line_to_xml(points))
+    read = parse_line(line_to_xml(points))
     exact, found = np.cumsum(moves, 0), np.cumsum(read[:, :2].astype(int), 0)
     assert np.abs((found - found[0]) - (exact - exact[0])).max() <= 1 + 1e-6
     assert read[:, 2].tolist() == [0] * (len(moves) - 1) + [1]

@@ -7,7 +7,7 @@ import sample
 from conftest import TEXTS, make_line, status_of
 from handwriting import checkpoint as runs
 from handwriting import styles, text, writing
-from handwriting.database import line_to_xml
+from handwriting.export import line_to_xml
 from handwriting.files import UserError
 from handwriting.text import TextLoader, encode
 from handwriting.writing import MOST_POINTS, Style, write_lines
