@@ -63,8 +63,8 @@ def build_parser():
     add("--scale_factor", default=10.0, type=number(float, 0.001, 1e6),
         help="pen units in one unit of the pictures")
     add("--model_dir", default="save", type=file_name,
-        help="folder of a run of train.py; where the default holds none, the weights that come "
-             "with the program draw")
+        help="folder of a run of train.py; where the default holds none, or with --text none that "
+             "writes texts, the weights that come with the program draw")
     add("--seed", type=number(int, 0, 2**31 - 1), help="the same seed draws the same; unset: any")
     add("--num_samples", default=1, type=number(int, 1, 10_000),
         help="samples, of a text file of each line; several are numbered in the names of their "

@@ -114,12 +114,16 @@ def read_config(folder):
 
 
 def find_run(model_dir, text=False):
-    """The folder of a run to load: model_dir, or our weights if the default `save` has no run;
-    text: those that write a given text.
+    """The folder of a run to load: model_dir, or our weights where the default `save` has no run;
+    text: where it has none that writes a given text.
     """
     folder = Path(model_dir)
-    default = model_dir == "save" and not (folder / "config.json").exists()
-    return (TEXT if text else PRETRAINED) if default else folder
+    if model_dir == "save":
+        if not (folder / "config.json").exists():
+            return TEXT if text else PRETRAINED
+        if text and not read_config(folder)["alphabet"]:
+            return TEXT
+    return folder
 
 
 def load_weights(model, folder, without=()):

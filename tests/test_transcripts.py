@@ -48,6 +48,15 @@ draw_strokes_pdf(strokes, params, svg_filename="left.svg")
 warnings.showwarning is before
 """
 
+# The README's, of a network with text.
+WRITE = """\
+%run -i sample.py --text "on ten" --filename text
+[strokes, params] = model.write(sess, "two", bias=1.0)
+draw_strokes(strokes)
+lines = model.write_batch(sess, ["one", "ee"])
+draw_strokes(lines[1][0], svg_filename="last.svg")
+"""
+
 # IPython runs this as it starts: all forms of what is shown, as in a notebook, go to a file, a
 # line each.
 RECORD = """\
@@ -70,8 +79,8 @@ del record
 
 
 @pytest.fixture
-def repository(tmp_path, tiny_run):
-    """A copy of the program, with made-up lines in data/ and the tiny run in save/."""
+def repository(tmp_path, tiny_run, text_run):
+    """A copy of the program, with made-up lines in data/ and tiny runs in save/ and save/text/."""
     folder = tmp_path / "repository"
     make_corpus(folder / "data", num_lines=6, points=320)
     for name in ("utils.py", "model.py", "train.py", "sample.py"):
@@ -79,6 +88,7 @@ def repository(tmp_path, tiny_run):
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "handwriting", folder / "handwriting", ignore=ignore)
     shutil.copytree(tiny_run.folder, folder / "save")
+    shutil.copytree(text_run, folder / "save" / "text")
     return folder
 
 
@@ -143,18 +153,20 @@ def test_transcripts_of_the_data_show_seven_lines(repository, tmp_path):
         assert path_data(ET.parse(repository / name)) == path_data(picture)
 
 
-def test_transcript_of_the_network_shows_eight_pictures(repository):
-    screen, shown = type_into_ipython(BEFORE + SAMPLE + LEFT, repository)
+def test_transcript_of_the_network_shows_eight_pictures_and_that_of_texts_seven(repository):
+    screen, shown = type_into_ipython(BEFORE + SAMPLE + LEFT + WRITE, repository)
     assert "Drew 1 x 800 points from save with --seed " in screen
     assert re.search(r"Out\[\d+\]: True", screen)  # showwarning is the user's own
-    # In order: five by sample.py, three by the transcript, five and one by what follows it.
+    # In order: five by sample.py, three by the transcript, five and one by what follows it; then
+    # those of texts.
     names = [f"sample.{kind}.svg" for kind in ("normal", "color", "multi_color", "eos_pdf", "pdf")]
     names = [*names, "sample_color.svg", "sample_pdf.svg", "sample_eos_pdf.svg", *names, "left.svg"]
+    names += [name.replace("sample", "text") for name in names[:5]] + ["sample.svg", "last.svg"]
     assert len(shown) == len(names)
     paths = [path_data(picture) for picture in shown]
+    densities = ("sample.pdf.svg", "sample_pdf.svg", "left.svg", "text.pdf.svg")
     for name, picture in zip(names, shown, strict=True):
-        has_ellipses = picture.find(".//{*}ellipse") is not None
-        assert has_ellipses == (name in ("sample.pdf.svg", "sample_pdf.svg", "left.svg"))
+        assert (picture.find(".//{*}ellipse") is not None) == (name in densities)
     for name, path in list(zip(names, paths, strict=True))[5:]:
         assert path_data(ET.parse(repository / name)) == path
 

@@ -292,7 +292,11 @@ def test_a_network_writes_or_samples_not_both(tiny_run, model, tmp_path, capsys)
     assert "writes no text; one by train.py --text does" in capsys.readouterr().err
 
 
-def test_weights_that_write_are_taken_for_a_text_where_there_is_no_run(here):
+def test_our_weights_write_where_save_holds_no_run_that_does(here, tiny_run, text_run):
     assert runs.find_run("save", text=True) == runs.TEXT
     assert runs.find_run("save") == runs.PRETRAINED
     assert str(runs.find_run("mine", text=True)) == "mine"
+    shutil.copytree(tiny_run.folder, "save")
+    assert runs.find_run("save", text=True) == runs.TEXT
+    shutil.copytree(text_run, "save", dirs_exist_ok=True)
+    assert str(runs.find_run("save", text=True)) == "save"
