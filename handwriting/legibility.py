@@ -186,14 +186,15 @@ def score(read_texts, texts):
 def measure_legibility(model, real, seed):
     """What `score` says, {name: figures}, of real lines, a list of (strokes, text), and of the
     sentences in tests/benchmarks as the network writes them: at several biases, each line in a
-    hand of its own, and at the default bias in each style that comes with the program.
+    hand of its own, at the default one also without a choice between drawings; and at that in each
+    style that comes with the program.
 
     Sentences with a character that the network has not learnt are left out. `wrong` is the share of
     lines that write_lines says went wrong.
     """
     from handwriting.backend import tf
     from handwriting.styles import read_styles
-    from handwriting.writing import write_lines
+    from handwriting.writing import CANDIDATES, write_lines
     from model import BIAS
 
     read = make_judge()
@@ -202,15 +203,20 @@ def measure_legibility(model, real, seed):
     real = real[:: max(1, len(real) // REAL)]
     figures = {"real lines": score([read(strokes) for strokes, _ in real], [t for _, t in real])}
 
-    def measure(name, bias, style, texts):
+    def measure(name, bias, style, texts, candidates=CANDIDATES):
         sess = tf.random.Generator.from_seed(seed)
-        lines = write_lines(model, sess, texts, bias, style, one_hand=False)
-        figures[name] = score([read(line.strokes) for line in lines], texts)
+        lines = write_lines(model, sess, texts, bias, style, False, candidates=candidates)
+        found = [read(line.strokes) for line in lines]
+        figures[name] = score(found, texts)
         figures[name]["wrong"] = sum(bool(line.problem) for line in lines) / len(lines)
-        return figures[name]
+        return found
 
     for bias in sorted({*BIASES, BIAS}):
         measure(f"bias {bias:g}", bias, None, sentences * DRAWINGS)
-    for name, style in read_styles().items():
-        measure(f"style {name}", BIAS, style, sentences)
+    measure(f"bias {BIAS:g}, drawn once", BIAS, None, sentences * DRAWINGS, 1)
+    styles, found = read_styles(), []
+    for name, style in styles.items():
+        found += measure(f"style {name}", BIAS, style, sentences)
+    if found:
+        figures["all styles"] = score(found, sentences * len(styles))
     return figures

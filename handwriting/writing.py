@@ -2,7 +2,8 @@
 
 The loop over points is compiled once for texts of up to 120 characters and a number of lines. A
 line ends at the end of a stroke where the network says so and its window looks at the last
-character. A line with far more or less ink than its text needs is drawn again.
+character. Of several drawings the one of the fewest points is kept: hesitant lines are hard to
+read. A line with far more or less ink than its text needs is drawn again.
 
 Axes as in model.py. A line's text is its symbols, ends and padding behind it (handwriting/text.py).
 """
@@ -24,7 +25,8 @@ GONE = 0.01  # of the window's weight left on a text: it has run past the end
 # For each character, in 99.9 of 100 real lines: a line's length in points, its width in pen units.
 USUAL = {"length": (9, 45), "width": (90, 345)}
 ENOUGH = 8  # characters: shorter texts vary more
-TRIES = 4  # drawings of a line, until one is good
+CANDIDATES = 3  # drawings of a line, of which the best is kept
+TRIES = 4  # times that they are drawn, until it is good
 # What a hand is drawn at random with, where several texts share one.
 HAND = "the quick brown fox jumps over a lazy dog"
 
@@ -192,13 +194,23 @@ def find_problem(text, strokes):
     return ""
 
 
-def write_lines(model, sess, texts, bias, style=None, one_hand=True, limit=None):
+def draw_best(model, sess, texts, candidates, *args):
+    """Of so many drawings of each text the one with no problem and the fewest points."""
+    lines = draw_lines(model, sess, texts * candidates, *args)
+    return [
+        min(lines[k :: len(texts)], key=lambda line: (bool(line.problem), len(line.strokes)))
+        for k in range(len(texts))
+    ]
+
+
+def write_lines(model, sess, texts, bias, style=None, one_hand=True, limit=None,
+                candidates=CANDIDATES):
     """Draw texts, a list of str: a list of Line.
 
     sess: a tf.random.Generator. bias: as in `mixture`. style: a Style, or None: a hand at random,
-    the same for all texts if one_hand. limit: points of a line, at most. Lines that went wrong are
-    drawn again, three times at most. Raises UserError, before anything is drawn, for a character
-    that the network has not learnt.
+    the same for all texts if one_hand. limit: points of a line, at most. candidates: drawings of
+    each, of which the best is kept. Lines that went wrong are drawn again, three times at most.
+    Raises UserError, before anything is drawn, for a character that the network has not learnt.
     """
     if not model.alphabet:
         raise UserError("this network writes no text; one by train.py --text does")
@@ -208,12 +220,12 @@ def write_lines(model, sess, texts, bias, style=None, one_hand=True, limit=None)
         known = [word for word in HAND.split() if set(word) <= set(model.alphabet)]
         (hand,) = write_lines(model, sess, [" ".join(known) or texts[0]], bias)
         style = Style(hand.strokes, hand.text)
-    lines = draw_lines(model, sess, texts, bias, style, limit)
+    lines = draw_best(model, sess, texts, candidates, bias, style, limit)
     for _ in range(TRIES - 1):
         wrong = [k for k, line in enumerate(lines) if line.problem]
         if not wrong:
             break
-        again = draw_lines(model, sess, [texts[k] for k in wrong], bias, style, limit)
+        again = draw_best(model, sess, [texts[k] for k in wrong], candidates, bias, style, limit)
         for k, line in zip(wrong, again, strict=True):
             lines[k] = line
     return lines

@@ -95,10 +95,29 @@ def test_a_line_that_went_wrong_is_drawn_again_by_itself(model, monkeypatch):
     monkeypatch.setattr(
         writing, "draw_lines", lambda *args: drawn.append(args[2]) or draw_lines(*args)
     )
-    lines = write_lines(model, sess(), ["on", "two", "ten", "ne"], 0.0, STYLE)
+    lines = write_lines(model, sess(), ["on", "two", "ten", "ne"], 0.0, STYLE, candidates=1)
     assert [len(texts) for texts in drawn] == [4, 2, 1]
     assert [line.text for line in lines] == ["on", "two", "ten", "ne"]
     assert not any(line.problem for line in lines)
+
+
+def test_the_drawing_of_fewest_points_is_kept_of_those_with_no_problem(model, monkeypatch):
+    drawn, problems = [], iter(["", "bad", "bad", "", "", "bad"])
+    draw_lines = writing.draw_lines
+
+    def record(*args):
+        drawn.extend(draw_lines(*args))
+        for k, line in enumerate(drawn):
+            drawn[k] = line._replace(problem=next(problems))
+        return drawn
+
+    monkeypatch.setattr(writing, "draw_lines", record)
+    one, two = write_lines(model, sess(), ["one two", "ten"], 0.0, STYLE)
+    good = [line for line in drawn if not line.problem]
+    assert [line.text for line in drawn] == ["one two", "ten"] * 3
+    for line, words in ((one, "one two"), (two, "ten")):
+        assert len(line.strokes) == min(len(g.strokes) for g in good if g.text == words)
+        assert line.problem == "" and line.text == words
 
 
 # ---------------------------------------------------------------------------------- what is drawn
