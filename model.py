@@ -35,7 +35,7 @@ LOGIT_MAX = 1e4  # of Z_0 and pi_hat
 DISTANCE_MAX = 1e9  # from a mean to a point, per axis: its square over sigma^2 stays within float32
 WINDOW = 10  # components of the window, K
 PACE = 0.047  # characters a point, at which an untrained window moves: 21 points a character
-BIAS = 1.0  # at which texts are drawn where none is given: legible, and not yet like print
+BIAS = 2.0  # at which texts are drawn where none is given: what reads best
 CHUNK = 100  # points drawn by one call of the compiled sampling loop
 GROUP = 16  # samples in one sampling loop; more samples run as several loops at once
 
@@ -173,6 +173,18 @@ def sample_point(z_hat, noise, bias=0.0, log_sigma_min=LOG_SIGMA_MIN):
     dx = mu1 + sigma1 * n1
     dy = mu2 + sigma2 * (rho * n1 + tf.sqrt(1.0 - tf.square(rho)) * n2)
     return tf.stack([dx, dy, tf.cast(noise[:, 1] < m.eos, tf.float32)], axis=-1)
+
+
+def draw_noise(sess, num, rows):
+    """The noise [num, rows, 4] of `sample_point` for so many points, by a tf.random.Generator.
+
+    By a key that it draws, since its streams for seeds that follow each other are one stream,
+    moved by four numbers: rows would come again.
+    """
+    keys = tf.unstack(sess.uniform_full_int([2, 2], tf.int32))
+    shape = [num, rows, 2]
+    draw = (tf.random.stateless_uniform, tf.random.stateless_normal)
+    return tf.concat([f(shape, key) for f, key in zip(draw, keys, strict=True)], axis=2)
 
 
 # ------------------------------------------------------------------- one point through one layer
@@ -580,8 +592,7 @@ class Model:
         states = [tf.nest.map_structure(lambda value: tf.tile(value, [size, 1]), states)] * number
         chunks = []
         for _ in range(-(-num // CHUNK)):
-            noise = [sess.uniform([CHUNK, batch_size, 2]), sess.normal([CHUNK, batch_size, 2])]
-            noise = tf.pad(tf.concat(noise, axis=2), [[0, 0], [0, padding], [0, 0]])
+            noise = tf.pad(draw_noise(sess, CHUNK, batch_size), [[0, 0], [0, padding], [0, 0]])
             groups = list(zip(points, states, tf.split(noise, number, axis=1), strict=True))
             *drawn, points, states = zip(*self.draw_groups(groups, bias), strict=True)
             chunks.append([tf.concat(part, axis=1) for part in drawn])

@@ -52,6 +52,20 @@ def draw_strokes(data, factor=10, svg_filename="sample.svg", given=0):
     _save_svg(size, _pen_group(paths), svg_filename)
 
 
+def stack_lines(lines, spacing=400):
+    """Lines [n, 3], pen units, one below the other as the strokes of one picture.
+
+    Their left ends are at the same x, the means of their points `spacing` pen units apart.
+    """
+    positions = [np.cumsum(np.asarray(line)[:, :2], axis=0) for line in lines]
+    moved = [
+        xy - [xy[:, 0].min(), xy[:, 1].mean() - number * spacing]
+        for number, xy in enumerate(positions)
+    ]
+    moves = np.diff(np.concatenate([np.zeros([1, 2]), *moved]), axis=0)
+    return np.column_stack([moves, np.concatenate([np.asarray(line)[:, 2] for line in lines])])
+
+
 def draw_strokes_random_color(stroke, factor=10, svg_filename="sample_color.svg",
                               per_stroke_mode=True):
     """Like `draw_strokes`, a path in a random colour for each stroke.

@@ -1,22 +1,36 @@
 """Hands to write in: styles that come with the program, and lines of anybody's.
 
-Styles stand in save/text/styles.json: {name: {"text": ..., "strokes": [[dx, dy, eos], ...]}}, in
-pen units.
+The styles of save/text/styles.json were drawn by our own network: {name: {"text": ..., "strokes":
+[[dx, dy, eos], ...]}}, in pen units. `python -m handwriting.styles` draws them anew.
 """
 
 import functools
 import json
 import os
 
-from handwriting.checkpoint import TEXT
+from handwriting.checkpoint import TEXT, restore
 from handwriting.database import find_sources, read_texts, stem
-from handwriting.files import UserError
-from handwriting.writing import Style
+from handwriting.drawing import draw_strokes, plot_window, stack_lines
+from handwriting.files import UserError, atomic_write
+from handwriting.flags import errors_as_sentences
+from handwriting.writing import Style, write_lines
+from model import BIAS
 from utils import load_lines, read_line
 
 import numpy as np
 
 STYLES = TEXT / "styles.json"
+SENTENCE = "The five boxing wizards jump quickly, as nobody knows."
+SHOWN = "A hand that stays the same to the last letter."
+PLOTTED = "Dear Anna, thank you"
+DRAWN_AT = 0.8  # bias: lower than that of texts, so that hands differ
+# Of each style: the place in the data of a line whose hand it goes on in, chosen by looking at what
+# lines of all kinds lead to, and a seed.
+HANDS = {
+    "slanted": (5301, 0), "upright": (2370, 1), "narrow": (1144, 1), "wide": (448, 0),
+    "grand": (2539, 0), "plain": (10077, 0), "round": (3173, 0), "open": (3453, 0),
+    "quick": (10770, 1),
+}  # fmt: skip
 DATA = "data"  # where a line of the database is looked for by its name
 
 
@@ -65,3 +79,34 @@ def load_style(name, text=None):
         return Style(lines.raw_data[place], text or lines.texts[place])
     known = f", and none of the styles {', '.join(styles)}" if styles else ""
     raise UserError(f"--style {name} is no file and no line in {DATA}{known}")
+
+
+def draw_styles():
+    """Draw SENTENCE in each of HANDS, which takes the database, and write save/text/styles.json;
+    then the pictures of the README beside it: a sentence in each style, one at several biases, a
+    window.
+    """
+    import tensorflow as tf
+
+    def write(text, seed, bias=BIAS, style=None):
+        return write_lines(model, tf.random.Generator.from_seed(seed), [text], bias, style)[0]
+
+    model, lines = restore(STYLES.parent), load_lines(DATA)[1]
+    content, hands = {}, []
+    for name, (place, seed) in HANDS.items():
+        hand = Style(lines.raw_data[place], lines.texts[place])
+        strokes = np.rint(write(SENTENCE, seed, DRAWN_AT, hand).strokes).astype(int)
+        content[name] = {"text": SENTENCE, "strokes": strokes.tolist()}
+        hands.append(write(SHOWN, 2, style=Style(strokes.astype(float), SENTENCE)).strokes)
+    with atomic_write(STYLES) as file:
+        file.write((json.dumps(content) + "\n").encode())
+    biases = [write(SHOWN, 3, bias).strokes for bias in (0.0, 0.5, 1.0, 2.0)]
+    for name, lines in (("hands", hands), ("biases", biases)):
+        draw_strokes(stack_lines(lines), svg_filename=str(STYLES.with_name(f"{name}.svg")))
+    line = write(PLOTTED, 1)
+    plot_window(line.strokes, line.window, line.text, str(STYLES.with_name("window.png")))
+
+
+if __name__ == "__main__":
+    with errors_as_sentences("handwriting.styles"):
+        draw_styles()

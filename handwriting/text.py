@@ -21,7 +21,7 @@ ENDS = 3  # symbols of the end behind a text
 # What a training sequence consists of: one line, or two or three of one form joined into one.
 JOINED = {1: 0.7, 2: 0.2, 3: 0.1}
 SLICES = 16  # a batch is one of so many slices of more sequences, sorted by length
-RARE = 0.05  # lines with a character that fewer lines than this share have are drawn more often,
+RARE = 0.02  # lines with a character that fewer lines than this share have are drawn more often,
 MAX_REPEAT = 8.0  # by the square root of how much fewer, but not more often than this
 OUTLIERS = 0.1  # per cent of the training lines left out at either end of each measure
 PLAIN = str.maketrans({

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from handwriting.backend import compiled, tf
 from handwriting.files import UserError
 from handwriting.text import ENDS, baseline, check_text, encode
-from model import CHUNK, GROUP, Mixture, sample_point
+from model import CHUNK, GROUP, Mixture, draw_noise, sample_point
 from utils import LIMIT, START
 
 import numpy as np
@@ -137,9 +137,7 @@ def draw_lines(model, sess, texts, bias, style, limit):
         groups.append([pen, chars, tf.constant(len(before) + lengths - 1), tf.constant(most)])
     chunks = []
     while not all(np.all(pen.done) for pen, *_ in groups):
-        shape = [CHUNK, len(order), 2]
-        noise = tf.concat([sess.uniform(shape), sess.normal(shape)], axis=2)
-        noise = tf.split(noise, len(groups), axis=1)
+        noise = tf.split(draw_noise(sess, CHUNK, len(order)), len(groups), axis=1)
         arguments = [(*group, part) for group, part in zip(groups, noise, strict=True)]
         drawn = write_groups(model, arguments, tf.constant(bias, tf.float32))
         chunks.append([part[:3] for part in drawn])

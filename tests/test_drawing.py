@@ -374,3 +374,14 @@ def test_pictures_are_shown_inside_ipython_only(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "IPython")
     drawing.draw_strokes(STROKES)
     assert shown == [] and "IPython" not in sys.modules
+
+
+def test_stacked_lines_begin_at_one_x_and_lie_one_below_the_other():
+    first, second = np.array([[9, 4, 0], [-3, 2, 0], [8, 0, 1]]), np.array([[1, 1, 0], [5, 8, 1]])
+    stacked = drawing.stack_lines([first, second], spacing=100)
+    xy = np.cumsum(stacked[:, :2], axis=0)
+    for number, (line, placed) in enumerate(((first, xy[:3]), (second, xy[3:]))):
+        assert placed[:, 0].min() == pytest.approx(0)
+        assert placed[:, 1].mean() == pytest.approx(100 * number)
+        np.testing.assert_allclose(np.diff(placed, axis=0), line[1:, :2])
+    assert stacked[:, 2].tolist() == [0, 0, 1, 0, 1]

@@ -10,6 +10,7 @@ from model import (
     LSTMState,
     Model,
     compiled_nll,
+    draw_noise,
     drop_out,
     mixture,
     negative_log_likelihood,
@@ -591,3 +592,13 @@ def test_bias_compiles_nothing_anew_and_many_samples_are_as_one():
     expected = mixture(model(read.astype(np.float32))[0], 0.5)
     assert relative_error(params.sigma1, expected.sigma1 * 20) < 1e-4
     assert relative_error(params.pi, expected.pi) < 1e-4
+
+
+def test_noise_of_seeds_that_follow_each_other_has_no_row_in_common():
+    first, second = (draw_noise(tf.random.Generator.from_seed(seed), 50, 8) for seed in (4, 5))
+    rows = np.concatenate([first, second], axis=1).transpose(1, 0, 2).reshape(16, -1)
+    assert len(np.unique(rows[:, :20], axis=0)) == 16
+    values = np.stack([first, second]).reshape(-1, 4)
+    assert np.abs(np.corrcoef(values.T) - np.eye(4)).max() < 0.15
+    assert (values[:, :2] >= 0).all() and (values[:, :2] < 1).all()
+    np.testing.assert_allclose(values[:, 2:].std(axis=0), 1, atol=0.1)

@@ -161,7 +161,7 @@ def test_a_rare_character_is_drawn_more_often(thousand):
     data = TextLoader(8, 20.0, thousand, seed=0)
     repeats = data._repeats()
     assert repeats[[t.count("Q") for t in data.texts_of_data].index(1)] == pytest.approx(
-        min(8, np.sqrt(0.05 * len(data.data)))
+        min(8, np.sqrt(0.02 * len(data.data)))
     )
     assert sorted(repeats)[:-1] == [1.0] * (len(repeats) - 1)
 

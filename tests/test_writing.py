@@ -12,7 +12,7 @@ from handwriting.files import UserError
 from handwriting.text import TextLoader, encode
 from handwriting.writing import MOST_POINTS, Style, write_lines
 from model import BIAS, Mixture, mixture
-from utils import START
+from utils import START, DataLoader
 
 import numpy as np
 import pytest
@@ -235,6 +235,25 @@ def test_style_is_a_name_a_file_or_a_line_of_the_database(tmp_path, monkeypatch,
     assert style.text == TEXTS[6]
     np.testing.assert_array_equal(style.strokes[1:], corpus[1][6][1:])
     styles.read_styles.cache_clear()
+
+
+def test_styles_and_pictures_of_them_are_drawn_anew(model, corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(styles, "STYLES", tmp_path / "styles.json")
+    monkeypatch.setattr(styles, "DATA", corpus[0])
+    monkeypatch.setattr(styles, "restore", lambda folder: model)
+    monkeypatch.setattr(styles, "HANDS", {"neat": (3, 1), "wild": (8, 2)})
+    for name in ("SENTENCE", "SHOWN", "PLOTTED"):
+        monkeypatch.setattr(styles, name, "one two")
+    styles.draw_styles()
+    drawn = json.loads((tmp_path / "styles.json").read_text())
+    assert list(drawn) == ["neat", "wild"] and drawn["neat"] != drawn["wild"]
+    assert {style["text"] for style in drawn.values()} == {"one two"}
+    lines = DataLoader(1, 1, data_dir=corpus[0])
+    hand = Style(lines.raw_data[8], lines.texts[8])
+    expected = write_lines(model, sess(2), ["one two"], styles.DRAWN_AT, hand)[0].strokes
+    np.testing.assert_array_equal(drawn["wild"]["strokes"], np.rint(expected))
+    pictures = {"biases.svg", "hands.svg", "styles.json", "window.png"}
+    assert {path.name for path in tmp_path.iterdir()} == pictures
 
 
 # ------------------------------------------------------------------------------------ sample.py
