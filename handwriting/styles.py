@@ -84,14 +84,16 @@ def load_style(name, text=None):
 def draw_styles():
     """Draw SENTENCE in each of HANDS, which takes the database, and write save/text/styles.json;
     then the pictures of the README beside it: a sentence in each style, one at several biases, a
-    window.
+    window. Raises UserError where the data has fewer lines.
     """
     import tensorflow as tf
 
     def write(text, seed, bias=BIAS, style=None):
         return write_lines(model, tf.random.Generator.from_seed(seed), [text], bias, style)[0]
 
-    model, lines = restore(STYLES.parent), load_lines(DATA)[1]
+    model, (folder, lines) = restore(STYLES.parent), load_lines(DATA)
+    if len(lines.raw_data) <= max(place for place, _ in HANDS.values()):
+        raise UserError(f"the styles go on in hands of the database, which {folder} does not hold")
     content, hands = {}, []
     for name, (place, seed) in HANDS.items():
         hand = Style(lines.raw_data[place], lines.texts[place])
@@ -101,8 +103,8 @@ def draw_styles():
     with atomic_write(STYLES) as file:
         file.write((json.dumps(content) + "\n").encode())
     biases = [write(SHOWN, 3, bias).strokes for bias in (0.0, 0.5, 1.0, 2.0)]
-    for name, lines in (("hands", hands), ("biases", biases)):
-        draw_strokes(stack_lines(lines), svg_filename=str(STYLES.with_name(f"{name}.svg")))
+    for name, shown in (("hands", hands), ("biases", biases)):
+        draw_strokes(stack_lines(shown), svg_filename=str(STYLES.with_name(f"{name}.svg")))
     line = write(PLOTTED, 1)
     plot_window(line.strokes, line.window, line.text, str(STYLES.with_name("window.png")))
 

@@ -254,6 +254,9 @@ def test_styles_and_pictures_of_them_are_drawn_anew(model, corpus, tmp_path, mon
     np.testing.assert_array_equal(drawn["wild"]["strokes"], np.rint(expected))
     pictures = {"biases.svg", "hands.svg", "styles.json", "window.png"}
     assert {path.name for path in tmp_path.iterdir()} == pictures
+    monkeypatch.setattr(styles, "HANDS", {"neat": (11, 1)})
+    with pytest.raises(UserError, match=r"of the database, which .*data does not hold$"):
+        styles.draw_styles()
 
 
 # ------------------------------------------------------------------------------------ sample.py
