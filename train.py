@@ -41,7 +41,7 @@ def build_parser():
     add = parser.add_argument_group("data").add_argument
     add("--data_dir", default="data", type=file_name,
         help="folder with lineStrokes-all.tar.gz, lineStrokes/ or a cache; for --text also "
-             "ascii-all.tar.gz or ascii/")
+             "ascii-all.tar.gz or ascii/; or with recordings of a hand, hand*.json")
     add("--data_scale", default=20.0, type=number(float, 0.001, 1e6),
         help="pen units in one scaled unit")
     add("--batch_size", default=50, type=number(int, 1, 1 << 20),

@@ -16,7 +16,7 @@ import random  # noqa: F401, the post's transcript says random.choice after `%ru
 import warnings
 from xml.parsers import expat
 
-from handwriting import cache, database
+from handwriting import cache, database, recording
 from handwriting.database import Lines
 from handwriting.drawing import (  # noqa: F401, all are handed on
     draw_strokes,
@@ -149,7 +149,8 @@ def parse_source(source, others=()):
 def load_lines(data_dir):
     """The folder that the data comes from (data_dir, or the demo in it) and its Lines.
 
-    From the cache if there is one and its source has not changed, else from the source.
+    From the cache if there is one and its source has not changed, else from the source; and from
+    the recordings of hands there.
     """
     sources = database.find_sources(data_dir)
     before = database.fingerprint(sources) if sources else None
@@ -165,6 +166,8 @@ def load_lines(data_dir):
             )
     if lines is not None:
         lines = cache.add_texts(data_dir, lines)
+    lines = recording.add_recordings(data_dir, lines)
+    if lines is not None:
         for note in lines.notes:
             warnings.warn(note, stacklevel=3)
         return data_dir, lines
@@ -177,11 +180,14 @@ def load_lines(data_dir):
 
 
 def read_line(path):
-    """One line, int16 [n, 3] in pen units, from lineStrokes XML or an .npy of (dx, dy, eos).
+    """One line, int16 [n, 3] in pen units, from lineStrokes XML, an .npy of (dx, dy, eos), or a
+    hand.json, of which it is the first.
 
     Raises UserError if the file cannot be read, or holds anything else, or another unit.
     """
     path = os.fspath(path)
+    if path.lower().endswith(".json"):
+        return recording.read_hand(path)[0][0]
     try:
         with open(path, "rb") as file:
             if path.lower().endswith(".npy"):

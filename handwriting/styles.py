@@ -13,6 +13,8 @@ from handwriting.database import find_sources, read_texts, stem
 from handwriting.drawing import draw_strokes, plot_window, stack_lines
 from handwriting.files import UserError, atomic_write
 from handwriting.flags import errors_as_sentences
+from handwriting.recording import read_hand
+from handwriting.text import join_lines
 from handwriting.writing import Style, write_lines
 from model import BIAS
 from utils import load_lines, read_line
@@ -31,6 +33,7 @@ HANDS = {
     "grand": (2539, 0), "plain": (10077, 0), "round": (3173, 0), "open": (3453, 0),
     "quick": (10770, 1),
 }  # fmt: skip
+ENOUGH = 60  # characters of a hand.json, or else three lines, make a style; training joins as many
 DATA = "data"  # where a line of the database is looked for by its name
 
 
@@ -59,13 +62,20 @@ def transcription(path):
 
 def load_style(name, text=None):
     """The Style of this name: one that comes with the program, a file (lineStrokes XML, or an .npy
-    of points in pen units), or a line of the database in the folder data, such as a01-000u-01.
+    of points in pen units; of a hand.json its first lines), or a line of the database in
+    the folder data, such as a01-000u-01.
 
     text: what a file says, if no transcription lies beside it. Raises UserError.
     """
     styles = read_styles()
     if name in styles and not text:
         return styles[name]
+    if os.path.exists(name) and name.lower().endswith(".json"):
+        if text:
+            raise UserError(f"--style {name} holds its texts; leave --style_text out")
+        lines, texts = read_hand(name)
+        count = 1 + sum(len(" ".join(texts[:k])) < ENOUGH for k in (1, 2))
+        return Style(*join_lines(lines[:count], texts[:count]))
     if os.path.exists(name):
         line, text = read_line(name), text or transcription(name)
         if not text:
