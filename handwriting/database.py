@@ -8,6 +8,7 @@ of that form's transcription, FORM.txt, is its text. Source: the IAM On-Line Han
 import gzip
 import hashlib
 import os
+import sys
 import tarfile
 import zlib
 from typing import NamedTuple
@@ -242,3 +243,9 @@ def read_texts(source, names):
         if sorted(numbers.values()) == sorted(lines):  # strings, without leading zeros
             texts |= {name: lines[number] for name, number in numbers.items()}
     return [texts.get(name) for name in names]
+
+
+if __name__ == "__main__":  # python -m handwriting.database convert FILE... --out FOLDER
+    from handwriting import recording
+
+    recording.main(sys.argv[2:] if sys.argv[1:2] == ["convert"] else ["--help"])
