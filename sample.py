@@ -74,7 +74,7 @@ def build_parser():
              "(unset: 0, of a text what reads well)")
     add("--style", metavar="NAME|FILE", type=file_name,
         help="go on in the hand of this line: lineStrokes XML, a recording (hand.json), or an .npy "
-             "of points (dx, dy, eos) in pen units; with --text also one of the styles in save/text")
+             "of points (dx, dy, eos) in pen units; with --text also a style in save/text")
     add("--style_text", metavar="TEXT", help="what the line in --style says")
     add("--plot", action="store_true", help="also draw a heat map of densities, NAME.density.png, "
              "and of a text where the window looks, NAME.window.png")
