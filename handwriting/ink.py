@@ -23,7 +23,8 @@ NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
 COMMANDS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "Z": 0}
 SMOOTH = {"S": ("C", "S"), "T": ("Q", "T")}  # and behind which commands they are smooth
 PIECES = 16  # straight pieces of a curve
-MAX_POINTS = 1_000_000  # in a file
+MAX_POINTS = 1_000_000  # in a line
+MAX_SVG_BYTES = 2 << 20  # a line of writing has about 20 kB
 NOT_INK = ("defs", "clipPath", "mask", "symbol", "marker", "pattern")
 SHAPES = ("line", "polyline", "polygon", "rect", "circle", "ellipse", "use", "image", "text")
 
@@ -110,6 +111,8 @@ def read_trace(text, names):
 @np.errstate(all="ignore")  # check_strokes tells of what overflows
 def read_svg(content):
     """The paths of an SVG as one line, whose text is the document's title, if it has one."""
+    if len(content) > MAX_SVG_BYTES:
+        raise UserError("is too large for a line; divide it, or leave other things out")
     root = read_tree(content)
     if root.tag != "svg":
         raise UserError("is no SVG, whose root is svg; save it as SVG")

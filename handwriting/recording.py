@@ -28,7 +28,7 @@ INTERVAL = 15.0  # milliseconds from point to point
 SPEED = 20 / INTERVAL  # pen units in a millisecond: of strokes that tell no times
 DOT = 10  # pen units: a stroke that is not larger is a dot
 MAX_POINTS = 20_000  # in a line; the database's have 2,000 at most
-MAX_BYTES = 64 << 20  # of a file; 30 recorded lines have about 2 MB
+MAX_BYTES = 16 << 20  # of a file; 30 recorded lines have about 1 MB, of a mouse at 1000 Hz ten
 
 
 # ------------------------------------------------------------------------------ ink to lines

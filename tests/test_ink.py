@@ -127,6 +127,7 @@ def test_svg_paths_come_in_order_with_transforms_and_a_title():
     ("inside", "words"),
     [
         ("", "holds no ink"),
+        (" " * ink.MAX_SVG_BYTES, "is too large for a line"),
         ('<path d="M0 0A1 1 0 0 0 2 2"/>', "has A in a path, but only M L H V C S Q T Z"),
         ('<path d="L0 0"/>', "does not begin with M"),
         ('<path d="M0 0 1"/>', "has 3 numbers for M"),
