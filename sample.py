@@ -1,5 +1,5 @@
-"""Draw handwriting with a trained network: `python sample.py`, `python sample.py --text "..."`, or
-`%run -i sample.py` in IPython.
+"""Draw handwriting with a trained network: `python sample.py`, `python sample.py --text "..."`,
+`python sample.py --text_file letter.txt --paper A4`, or `%run -i sample.py` in IPython.
 
 In IPython it leaves behind `model`, `sess` (the source of randomness), the `strokes` and `params`
 that it drew, and the drawing functions of utils.py.
@@ -10,6 +10,7 @@ import random
 import sys
 from typing import NamedTuple
 
+from handwriting import sheets
 from handwriting.drawing import plot_window
 from handwriting.export import FORM_LINES
 from handwriting.files import UserError
@@ -22,6 +23,7 @@ from handwriting.flags import (
     one_line,
     say,
 )
+from handwriting.svg import animate, write_png
 from utils import (
     LIMIT,
     draw_strokes,
@@ -56,7 +58,8 @@ def build_parser():
     parser = Parser("sample.py", "Draw handwriting as SVG.")
     add = parser.add_argument
     add("--text", help="write this text, in one line")
-    add("--text_file", metavar="FILE", type=file_name, help="write each line of this file")
+    add("--text_file", metavar="FILE", type=file_name, help="write each line of this file; "
+        "with --paper as one text")
     add("--filename", default="sample", type=file_name, help="what the pictures' names begin with")
     add("--sample_length", default=800, type=number(int, 1, 1_000_000),
         help="points in a sample; of a text, at most so many (unset: as many as it needs)")
@@ -78,10 +81,16 @@ def build_parser():
     add("--style_text", metavar="TEXT", help="what the line in --style says")
     add("--plot", action="store_true", help="also draw a heat map of densities, NAME.density.png, "
              "and of a text where the window looks, NAME.window.png")
+    add("--png", action="store_true", help="also write every SVG as a PNG beside it")
+    add("--animate", action="store_true",
+        help="also draw NAME.animated.svg, which shows in a browser how it is written, at 100 "
+             "points a second")
+    add("--speed", type=number(float, 0.001, 1000), default=1.0, help="so many times as fast")
     add("--line_strokes", metavar="FILE.tar.gz", type=file_name,
         help="write the samples as lineStrokes XML in the database's format, texts as "
              "transcriptions beside it, each form of five lines in a hand of its own, and no "
              "pictures")
+    sheets.add_flags(parser)
     return parser
 
 
@@ -89,12 +98,20 @@ def parse_flags(argv):
     """The flags. Ends with a sentence if they clash."""
     parser = build_parser()
     args, given = parser.parse_given(argv)
-    for name in ("filename", "scale_factor", "plot"):
+    for name in ("filename", "scale_factor", "plot", "png", "animate"):
         if name in given and args.line_strokes:
             parser.error(f"argument --{name}: does not go with --line_strokes, which draws nothing")
     if args.text is not None and args.text_file:
         parser.error("argument --text: does not go with --text_file")
-    args.texts = read_texts(args)
+    if "speed" in given and not args.animate:
+        parser.error("argument --speed: goes with --animate, which is missing")
+    sheets.check_flags(parser, args, given)
+    args.texts = lines = read_lines(args)
+    if args.paper:
+        args.paragraphs = sheets.read_paragraphs(lines)
+        args.texts = [piece for paragraph in args.paragraphs for piece in paragraph.pieces]
+    elif args.text_file:
+        args.texts = [line for line in lines if line]
     if args.style_text and not (args.style and args.texts):
         parser.error("argument --style_text: goes with --style and a text, which is missing")
     if args.texts and "sample_length" not in given:
@@ -109,20 +126,23 @@ def parse_flags(argv):
     return args
 
 
-def read_texts(args):
-    """The texts to write, a list of str, empty where none is asked for. Raises UserError."""
+def read_lines(args):
+    """The lines of the text to write, a list of str, empty where none is asked for.
+
+    Raises UserError.
+    """
     if args.text_file is None:
         return [] if args.text is None else [args.text]
     try:
         with open(args.text_file, encoding="utf-8-sig") as file:
-            texts = [line.rstrip() for line in file.read().splitlines()]
+            lines = [line.rstrip() for line in file.read().splitlines()]
     except OSError as error:
         raise UserError(f"--text_file {args.text_file} cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise UserError(f"--text_file {args.text_file} is no text in UTF-8") from None
-    if not any(texts):
+    if not any(lines):
         raise UserError(f"--text_file {args.text_file} holds no text")
-    return [text for text in texts if text]
+    return lines
 
 
 def file_names(args):
@@ -132,6 +152,9 @@ def file_names(args):
         return []
     if os.path.basename(args.filename) in ("", ".", ".."):
         raise UserError(f"--filename {args.filename} is a folder; add what the names begin with")
+    if args.paper:
+        check_output(f"{args.filename}.page-1.svg", "--filename")
+        return []
     names = [args.filename]
     for count in (len(args.texts), args.num_samples):  # NAME-TEXT-SAMPLE
         digits, several = len(str(count)), range(1, count + 1) if count > 1 else ()
@@ -228,8 +251,17 @@ def draw_samples(args):
         lines, texts = [s.strokes[s.given :] for s in samples], [s.text for s in samples]
         write_line_strokes(lines, args.line_strokes, texts if args.texts else None)
         say(one_line(f"Wrote {args.line_strokes}"))
+    svgs = sheets.write_sheets(samples, args) if args.paper else []
     for sample, name in zip(samples if names else [], names, strict=True):
         draw_pictures(sample, name, args.scale_factor, args.plot)
+        svgs += [f"{name}.{kind}" for kind in PICTURES]
+        if args.animate:
+            animate(sample.strokes, args.scale_factor, f"{name}.animated.svg", args.speed)
+            say(one_line(f"Wrote {name}.animated.svg"))
+    if args.png:
+        for name in svgs:
+            write_png(name)
+        say("Wrote the PNG of each SVG beside it")
     return model, sess, samples[0].strokes, samples[0].params
 
 

@@ -40,7 +40,7 @@ def draw_strokes(data, factor=10, svg_filename="sample.svg", given=0):
     Raises ValueError unless there are n >= 1 points of finite numbers and `factor` is positive;
     OSError if the file cannot be written.
     """
-    xy, stroke_start = _pen_positions(data, factor)
+    xy, stroke_start = pen_positions(data, factor)
     origin, size = _frame(xy)
     # Where the grey ends within a stroke, the black begins at the last grey point.
     overlap = 0 < given < len(xy) and not stroke_start[given]
@@ -73,8 +73,8 @@ def draw_strokes_random_color(stroke, factor=10, svg_filename="sample_color.svg"
     Without `per_stroke_mode` there is a path for each point: the line to it or, where a stroke
     begins and where the pen rests, a dash of DOT. The colours come from Python's `random`.
     """
-    xy, stroke_start = _pen_positions(stroke, factor)
-    split = _split_strokes if per_stroke_mode else _segments
+    xy, stroke_start = pen_positions(stroke, factor)
+    split = split_strokes if per_stroke_mode else _segments
     parts = split(xy, stroke_start)
     _draw_colored(xy, parts, [_random_dark_color() for _ in parts], svg_filename)
 
@@ -84,7 +84,7 @@ def draw_strokes_eos_weighted(strokes, params, factor=10, svg_filename="sample_e
 
     `params.eos[i]` is the probability with which `strokes[i]` ended a stroke: 0 is grey, 1 black.
     """
-    xy, stroke_start = _pen_positions(strokes, factor)
+    xy, stroke_start = pen_positions(strokes, factor)
     eos = np.clip(_one_per_point(params.eos, xy, columns=()), 0, 1)
     # The cube root spreads the small values: most probabilities are below 0.01.
     greys = np.rint(185 * (1 - np.cbrt(eos))).astype(int).tolist()
@@ -102,7 +102,7 @@ def draw_strokes_pdf(strokes, params, factor=10, svg_filename="sample_pdf.svg"):
     than MAX_ELLIPSES, those with the most ink (opacity times area) stay: the first of every point,
     then the second of every point, and so on.
     """
-    xy, stroke_start = _pen_positions(strokes, factor)
+    xy, stroke_start = pen_positions(strokes, factor)
     pi, means, covariance = _mixture(strokes, params)
     axes, angle = _ellipses(covariance)
     area = axes.prod(axis=-1)
@@ -137,7 +137,7 @@ def plot_density(strokes, params, png_filename="sample_density.png"):
     from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure
 
-    xy, _ = _pen_positions(strokes)
+    xy, _ = pen_positions(strokes)
     pi, means, covariance = _mixture(strokes, params)
     box = xy.min(axis=0) - 200, xy.max(axis=0) + 200
     density, extent = _density_map(pi, means, covariance, *box)
@@ -152,9 +152,7 @@ def plot_density(strokes, params, png_filename="sample_density.png"):
     below.set(title="weights of the components", xlabel="point", ylabel="component")
     below.yaxis.get_major_locator().set_params(integer=True)
     figure.colorbar(below.images[0], ax=below, pad=0.01)
-    png = io.BytesIO()
-    figure.savefig(png, format="png")
-    _save(png.getvalue(), png_filename, "Image")
+    save_figure(figure, png_filename)
 
 
 def plot_window(strokes, window, text, png_filename="sample_window.png"):
@@ -165,7 +163,7 @@ def plot_window(strokes, window, text, png_filename="sample_window.png"):
     """
     from matplotlib.figure import Figure
 
-    xy, _ = _pen_positions(strokes)
+    xy, _ = pen_positions(strokes)
     height = min(2.0 + 0.16 * len(text), 14.0)
     figure = Figure(figsize=(14, height + 2.4), layout="constrained", dpi=110)
     above, below = figure.subplots(2, 1, height_ratios=[height, 2.2], sharex=True)
@@ -176,9 +174,7 @@ def plot_window(strokes, window, text, png_filename="sample_window.png"):
     for stroke in np.split(np.arange(len(xy)), ends):
         below.plot(stroke, -xy[stroke, 1], color="black", linewidth=0.8)
     below.set(xlabel="point", ylabel="height of the pen\n(pen units)")
-    png = io.BytesIO()
-    figure.savefig(png, format="png")
-    _save(png.getvalue(), png_filename, "Image")
+    save_figure(figure, png_filename)
 
 
 def plot_losses(history, file):
@@ -200,7 +196,7 @@ def plot_losses(history, file):
     figure.savefig(file, dpi=120, format="png")
 
 
-def _pen_positions(strokes, factor=1):
+def pen_positions(strokes, factor=1):
     """The pen after each point, `[n, 2]` in `factor` pen units, and `stroke_start` `[n]` bool."""
     points = np.asarray(strokes, dtype=np.float64)  # sums of int16 would overflow
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
@@ -214,7 +210,7 @@ def _pen_positions(strokes, factor=1):
     return np.cumsum(points[:, :2], axis=0) / factor, stroke_start
 
 
-def _split_strokes(xy, stroke_start):
+def split_strokes(xy, stroke_start):
     """A list of strokes `[k, 2]`; the first begins at the first point, whatever its flag."""
     return np.split(xy, np.flatnonzero(stroke_start[1:]) + 1)
 
@@ -236,7 +232,7 @@ def _path_data(xy):
 
 def _strokes_path(xy, stroke_start):
     """SVG path data with a subpath for each stroke."""
-    return "".join(map(_path_data, _split_strokes(xy, stroke_start)))
+    return "".join(map(_path_data, split_strokes(xy, stroke_start)))
 
 
 def _random_dark_color():
@@ -262,7 +258,7 @@ def _one_per_point(values, xy, columns):
 def _mixture(strokes, params):
     """Weights `[n, M]`, means in the plane `[n, M, 2]` and covariances (xx, xy, yy) `[n, M, 3]`
     in pen units."""
-    xy, _ = _pen_positions(strokes)
+    xy, _ = pen_positions(strokes)
     pi, mu1, mu2, sigma1, sigma2, rho = (
         _one_per_point(getattr(params, name), xy, columns=np.shape(params.pi)[1:2])
         for name in ("pi", "mu1", "mu2", "sigma1", "sigma2", "rho")
@@ -356,10 +352,17 @@ def _save_svg(size, elements, filename):
         f'viewBox="0 0 {width:.0f} {height:.0f}">'
     )
     text = "\n".join(['<?xml version="1.0" encoding="utf-8"?>', head, *elements, "</svg>", ""])
-    _save(text.encode(), filename, "SVG")
+    save(text.encode(), filename, "SVG")
 
 
-def _save(content, filename, kind):
+def save_figure(figure, png_filename):
+    """Write a figure of matplotlib as `save` does."""
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    save(png.getvalue(), png_filename, "Image")
+
+
+def save(content, filename, kind):
     """Write the bytes `content`, whole or not at all; in IPython, show them as SVG or Image."""
     with atomic_write(filename) as file:
         file.write(content)
