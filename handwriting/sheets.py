@@ -64,13 +64,14 @@ def color(text):
 def add_flags(parser):
     """The flags of sheets."""
     group = parser.add_argument_group("sheets of paper, lengths in mm")
-    add, length = group.add_argument, number(float, 0, 1000, open_low=True)
+    add = group.add_argument
     add("--paper", type=paper, metavar="SIZE",
         help=f"set the text on sheets, NAME.page-1.svg and so on: {', '.join(PAPERS)} or "
              "WIDTHxHEIGHT, wide ones, too; a line of the text file is a paragraph, tabs indent it")
     add("--margin", type=number(float, 0, 1000), default=20.0, help="no mark is nearer to an edge")
-    add("--line_spacing", type=length, default=8.0, help="from one line to the next")
-    add("--x_height", type=length, help=f"height of an x (unset: {SMALL} of the line spacing)")
+    add("--line_spacing", type=number(float, 1, 1000), default=8.0, help="from line to line")
+    add("--x_height", type=number(float, 0.5, 100),
+        help=f"height of an x (unset: {SMALL} of the line spacing)")
     add("--align", choices=list(SHARE), default="left", help="where lines begin and end")
     add("--ruled", action="store_true", help="also draw ruled lines, as a layer of their own")
     add("--pen_width", type=number(float, 0.01, 20), default=0.4, help="width of the strokes")

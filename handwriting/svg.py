@@ -4,6 +4,7 @@ Positions are in millimetres, x to the right and y downwards. A stroke is an ope
 a layer is one to Inkscape and to vpype; there is no background.
 """
 
+import os
 import re
 import xml.etree.ElementTree as ET
 from typing import NamedTuple
@@ -123,7 +124,7 @@ def write_png(svg_filename):
                     offset_transform=axes.transData, facecolors=colors, linewidths=0,
                 )
             )  # fmt: skip
-    name = svg_filename.removesuffix(".svg") + ".png"
+    name = os.fspath(svg_filename).removesuffix(".svg") + ".png"
     save_figure(figure, name)
     return name
 

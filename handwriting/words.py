@@ -18,6 +18,7 @@ NO_STROKE = 10.0  # nats against a word without strokes: one that is joined to t
 X_HEIGHT = 100.0  # pen units, about; where the search for the hand's own begins
 SIZES = np.arange(-3, 6) / 4  # x-heights that a word may have, in octaves from the hand's
 SAME_SIZE = 1.15  # how much larger or smaller than the hand's a word's x-height may stay
+STRAY = 0.5  # x-heights between a word's baseline and those of its neighbours
 BESIDE = 50.0  # pen units beside a word at which others' points count half
 DOT = 0.12  # x-heights: what is shorter is drawn as a dash of this length
 
@@ -42,7 +43,8 @@ def find_words(lines):
     for each line, in reading order. Words joined by a stroke are one Word.
 
     The hand's x-height is the median over all words. Where a word and its neighbours are larger or
-    smaller by more than SAME_SIZE, they are made as large as the rest.
+    smaller by more than SAME_SIZE, they are made as large as the rest. A baseline far from that of
+    the neighbours, as quotation marks may give, is theirs.
     """
     parts = [split_words(line) for line in lines]
     size = X_HEIGHT
@@ -51,10 +53,12 @@ def find_words(lines):
         size = np.median([low - high for pairs in guides for low, high in pairs])
     words = []
     for line, pairs in zip(parts, guides, strict=True):
-        heights = -np.diff(pairs)[:, 0]
+        lows, heights = np.array(pairs)[:, 0], -np.diff(pairs)[:, 0]
         made, right = [], None
-        for k, ((text, strokes), (low, _)) in enumerate(zip(line, pairs, strict=True)):
-            height = np.median(heights[max(k - 2, 0) : k + 3])
+        for k, (text, strokes) in enumerate(line):
+            around = slice(max(k - 2, 0), k + 3)
+            low, height = np.median(lows[around]), np.median(heights[around])
+            low = lows[k] if abs(lows[k] - low) < STRAY * size else low
             height /= np.clip(height / size, 1 / SAME_SIZE, SAME_SIZE)
             (left, _), (end, _) = box(strokes)
             moved = [dash((stroke - [left, low]) / height) for stroke in strokes]

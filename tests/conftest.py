@@ -191,6 +191,21 @@ def text_run(corpus, tiny_run, tmp_path_factory):
     return folder
 
 
+def quick_model(run):
+    """The network of a run with text, whose window moves by a character in two points, and which
+    says that the line ends wherever a stroke does."""
+    from handwriting import checkpoint
+
+    model = checkpoint.restore(run)
+    bias = model.window["window.bias"].numpy()
+    bias[20:] = np.log(0.25 / 0.75)
+    model.window["window.bias"].assign(bias)
+    for name in ("window.kernel", "end.kernel"):
+        model.window[name].assign(np.zeros(model.window[name].shape))
+    model.window["end.bias"].assign([5.0])
+    return model
+
+
 # What the tests of train.py share.
 
 STEPS = 5  # in an epoch of the tiny run

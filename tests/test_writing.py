@@ -4,7 +4,7 @@ import json
 import shutil
 
 import sample
-from conftest import TEXTS, make_line, status_of
+from conftest import TEXTS, make_line, quick_model, status_of
 from handwriting import checkpoint as runs
 from handwriting import styles, text, writing
 from handwriting.export import line_to_xml
@@ -24,16 +24,8 @@ STYLE = Style(make_line(8, np.random.default_rng(5)).astype(float), "six")
 
 @pytest.fixture(scope="module")
 def model(text_run):
-    """The network of the run with text, whose window moves by a character in two points, and which
-    says that the line ends wherever a stroke does."""
-    model = runs.restore(text_run)
-    bias = model.window["window.bias"].numpy()
-    bias[20:] = np.log(0.25 / 0.75)
-    model.window["window.bias"].assign(bias)
-    for name in ("window.kernel", "end.kernel"):
-        model.window[name].assign(tf.zeros_like(model.window[name].value))
-    model.window["end.bias"].assign([5.0])
-    return model
+    """The network of the run with text, which writes any text, quickly."""
+    return quick_model(text_run)
 
 
 def sess(seed=0):
