@@ -131,6 +131,8 @@ def read_lines(args):
 
     Raises UserError.
     """
+    if args.text is not None and not args.text.strip():
+        raise UserError("the text is empty; give at least one character")
     if args.text_file is None:
         return [] if args.text is None else [args.text]
     try:

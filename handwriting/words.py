@@ -18,7 +18,7 @@ NO_STROKE = 10.0  # nats against a word without strokes: one that is joined to t
 X_HEIGHT = 100.0  # pen units, about; where the search for the hand's own begins
 SIZES = np.arange(-3, 6) / 4  # x-heights that a word may have, in octaves from the hand's
 SAME_SIZE = 1.15  # how much larger or smaller than the hand's a word's x-height may stay
-STRAY = 0.5  # x-heights between a word's baseline and those of its neighbours
+STRAY = 0.7  # x-heights between a word's baseline and those of its neighbours
 BESIDE = 50.0  # pen units beside a word at which others' points count half
 DOT = 0.12  # x-heights: what is shorter is drawn as a dash of this length
 

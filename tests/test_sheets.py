@@ -386,6 +386,7 @@ def test_pictures_of_a_text_are_animated_and_written_as_png(here):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
+        (["--paper=A4", "--text= "], "the text is empty; give at least one character"),
         (["--paper=A9"], "argument --paper: 'A9' is none of A3, A4, A5, A6, Letter, Legal and not"),
         (["--paper=5x100"], "argument --paper: '5x100' is none of"),
         (["--paper=A4", "--margin=103"], "argument --margin: 103 mm on all sides leave less than"),
