@@ -68,7 +68,7 @@ def moving_paths(strokes, speed):
         way = np.append(0, np.cumsum(np.hypot(*np.diff(stroke, axis=0).T)))
         values = ";".join(f"{left:.3g}" for left in (1 - way / way[-1]).round(3).tolist())
         tick = POINT_SECONDS / speed
-        times = f'begin="{seconds + tick:.4f}s" dur="{tick * (len(stroke) - 1):.4f}s"'
+        times = f'begin="{seconds + tick:.5f}s" dur="{tick * (len(stroke) - 1):.5f}s"'
         paths.append(
             f'<path d="{path_data(stroke)}" pathLength="1" stroke-dasharray="1 2" '
             f'stroke-dashoffset="1.5"><animate attributeName="stroke-dashoffset" {times} '
