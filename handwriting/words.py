@@ -42,39 +42,44 @@ def find_words(lines):
     """The Words of drawn lines (with text, strokes, window as a Line has them) of one hand: a list
     for each line, in reading order. Words joined by a stroke are one Word.
 
-    The hand's x-height is the median over all words. Where a word and its neighbours are larger or
-    smaller by more than SAME_SIZE, they are made as large as the rest. A baseline far from that of
-    the neighbours, as quotation marks may give, is theirs.
+    The hand's x-height is the median over all words. A gap is the usual one where a line begins,
+    and kept between 0.6 and 2 times the usual one elsewhere.
     """
     parts = [split_words(line) for line in lines]
     size = X_HEIGHT
     for _ in range(2):
         guides = [guide_lines([strokes for _, strokes in words], size) for words in parts]
         size = np.median([low - high for pairs in guides for low, high in pairs])
-    words = []
-    for line, pairs in zip(parts, guides, strict=True):
-        lows, heights = np.array(pairs)[:, 0], -np.diff(pairs)[:, 0]
-        made, right = [], None
-        for k, (text, strokes) in enumerate(line):
-            around = slice(max(k - 2, 0), k + 3)
-            low, height = np.median(lows[around]), np.median(heights[around])
-            low = lows[k] if abs(lows[k] - low) < STRAY * size else low
-            height /= np.clip(height / size, 1 / SAME_SIZE, SAME_SIZE)
-            (left, _), (end, _) = box(strokes)
-            moved = [dash((stroke - [left, low]) / height) for stroke in strokes]
-            shift = min(stroke[:, 0].min() for stroke in moved)
-            moved = [stroke - [shift, 0] for stroke in moved]
-            made.append(Word(text, moved, np.nan if right is None else (left - right) / height))
-            right = end
-        words.append(made)
-    gaps = [word.gap for made in words for word in made]
-    usual = 1.0 if np.isnan(gaps).all() else np.nanmedian(gaps)
-    usual = max(usual, 0.5)
-    return [
-        [word._replace(gap=np.clip(np.nan_to_num(word.gap, nan=usual), 0.6 * usual, 2 * usual))
-         for word in made]
-        for made in words
-    ]  # fmt: skip
+    lines = [make_words(*both, size) for both in zip(parts, guides, strict=True)]
+    gaps = [word.gap for words in lines for word in words[1:]]
+    usual = max(np.median(gaps), 0.5) if gaps else 1.0
+    for words in lines:
+        for k, word in enumerate(words):
+            gap = np.clip(word.gap, 0.6 * usual, 2 * usual) if k else usual
+            words[k] = word._replace(gap=gap)
+    return lines
+
+
+def make_words(parts, guides, size):
+    """The Words of one line from its words (text, strokes), their guide lines and the hand's size.
+
+    Where a word and its neighbours are larger or smaller by more than SAME_SIZE, they are made as
+    large as the rest. A baseline far from that of the neighbours, as quotation marks may give, is
+    theirs.
+    """
+    lows, heights = np.array(guides)[:, 0], -np.diff(guides)[:, 0]
+    words, right = [], 0.0
+    for k, (text, strokes) in enumerate(parts):
+        around = slice(max(k - 2, 0), k + 3)
+        low, height = np.median(lows[around]), np.median(heights[around])
+        low = lows[k] if abs(lows[k] - low) < STRAY * size else low
+        unit = height / np.clip(height / size, 1 / SAME_SIZE, SAME_SIZE)
+        (left, _), (end, _) = box(strokes)
+        moved = [dash((stroke - [left, low]) / unit) for stroke in strokes]
+        moved = [stroke - [box(moved)[0][0], 0] for stroke in moved]
+        words.append(Word(text, moved, (left - right) / unit))
+        right = end
+    return words
 
 
 def box(strokes):
