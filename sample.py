@@ -1,5 +1,6 @@
 """Draw handwriting with a trained network: `python sample.py`, `python sample.py --text "..."`,
-`python sample.py --text_file letter.txt --paper A4`, or `%run -i sample.py` in IPython.
+`python sample.py --text_file letter.txt --paper A4`, or `%run -i sample.py` in IPython;
+`python sample.py --page handwriting.html`: a page that writes.
 
 In IPython it leaves behind `model`, `sess` (the source of randomness), the `strokes` and `params`
 that it drew, and the drawing functions of utils.py.
@@ -90,6 +91,9 @@ def build_parser():
         help="write the samples as lineStrokes XML in the database's format, texts as "
              "transcriptions beside it, each form of five lines in a hand of its own, and no "
              "pictures")
+    add("--page", metavar="FILE.html", type=file_name,
+        help="draw nothing, but write a page for browsers in which the network of --model_dir "
+             "writes; it needs nothing else")
     sheets.add_flags(parser)
     return parser
 
@@ -98,6 +102,8 @@ def parse_flags(argv):
     """The flags. Ends with a sentence if they clash."""
     parser = build_parser()
     args, given = parser.parse_given(argv)
+    if args.page and (others := sorted(set(given) - {"page", "model_dir"})):
+        parser.error(f"argument --{others[0]}: does not go with --page, which draws nothing")
     for name in ("filename", "scale_factor", "plot", "png", "animate"):
         if name in given and args.line_strokes:
             parser.error(f"argument --{name}: does not go with --line_strokes, which draws nothing")
@@ -267,9 +273,22 @@ def draw_samples(args):
     return model, sess, samples[0].strokes, samples[0].params
 
 
+def make_page(args):
+    """Write the page. Returns nothing in each of the places of what draw_samples returns."""
+    check_output(args.page, "--page")
+
+    from handwriting.checkpoint import find_run
+    from handwriting.page.page import write_page
+
+    write_page(args.page, find_run(args.model_dir, text=True))
+    say(one_line(f"Wrote {args.page} ({os.path.getsize(args.page) / 1e6:.1f} MB)"))
+    return [None] * 4
+
+
 def main(argv=None):
     with errors_as_sentences("sample.py"):
-        return draw_samples(parse_flags(argv))
+        args = parse_flags(argv)
+        return make_page(args) if args.page else draw_samples(args)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The page that writes: what it consists of, and what puts it together."""
