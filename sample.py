@@ -84,8 +84,8 @@ def build_parser():
              "and of a text where the window looks, NAME.window.png")
     add("--png", action="store_true", help="also write every SVG as a PNG beside it")
     add("--animate", action="store_true",
-        help="also draw NAME.animated.svg, which shows in a browser how it is written, at 100 "
-             "points a second")
+        help="also draw NAME.animated.svg, which shows in a browser how it is written, at the "
+             "database's 67 points a second")
     add("--speed", type=number(float, 0.001, 1000), default=1.0, help="so many times as fast")
     add("--line_strokes", metavar="FILE.tar.gz", type=file_name,
         help="write the samples as lineStrokes XML in the database's format, texts as "
@@ -211,9 +211,15 @@ def draw_texts(args, model, sess):
     for --line_strokes those of one form.
     """
     from handwriting.styles import load_style
+    from handwriting.text import check_text
     from handwriting.writing import write_lines
     from model import BIAS
 
+    if args.text_file and model.alphabet:
+        for k, line in enumerate(read_lines(args), 1):
+            if line.strip():
+                text = " ".join(line.split()) if args.paper else line
+                check_text(text, model.alphabet, f"line {k} of {args.text_file}")
     style = load_style(args.style, args.style_text) if args.style else None
     bias, limit = BIAS if args.bias is None else args.bias, args.sample_length or None
     size = FORM_LINES if args.line_strokes and not style else len(args.texts)

@@ -11,6 +11,12 @@ from utils import DataLoader
 
 # Flags of how a run is started, not of what it computes; config.json does not hold them.
 OF_START = ("model_dir", "resume", "overwrite", "strategy")
+# What --init of a network that writes text changes: a hand has few lines, of which most of what
+# they teach is already known.
+FINE_TUNING = {
+    "batch_size": 8, "num_epochs": 60, "learning_rate": 0.0001, "decay": "linear", "warmup": 5,
+    "grad_clip": 0.5, "keep_prob": 0.95,
+}  # fmt: skip
 # Flags that may be given with --resume.
 MAY_CHANGE = ("num_epochs", "save_every", "learning_rate", "data_dir", "precision")
 
@@ -110,6 +116,8 @@ def parse_flags(argv):
         if config["alphabet"] and not (args.text or args.resume):
             raise UserError(f"--init {folder} is a network that writes text; give --text, too")
         kept = {name: config[name] for name in (known if args.resume else fixed)}
+        if args.init and config["alphabet"]:
+            kept |= FINE_TUNING
         args = argparse.Namespace(**{**vars(args), **kept, **given})
     for name in ("seq_length", "first_points"):
         if args.text and name in given:

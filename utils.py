@@ -216,7 +216,8 @@ def split_lines(data_dir, names, lengths):
     By the database's own lists if they lie in data_dir: forms of trainset, testset_t and testset_f
     train, but every 20th of them validates; testset_v is kept for tests, and other lines do
     neither. Without lists every 20th form validates; where that is more than a tenth of the lines,
-    or the forms are not known, every 20th line, the first among them. A lone line trains.
+    as of one hand's, a tenth of the lines, and where forms are not known, every 20th line; the
+    first line is among them. A lone line trains.
     """
     found = [name for name in database.LISTS if os.path.exists(os.path.join(data_dir, name))]
     forms = database.form_names(names)
@@ -239,7 +240,7 @@ def split_lines(data_dir, names, lengths):
         if not forms or sum(form in held for form in forms) > len(forms) / 10:
             units = list(range(len(lengths)))
             held = [i for i in units if lengths[i] >= 2 and len(lengths) > 1]
-            held = set(held[::20])
+            held = set(held[::10][: max(1, len(held) // 10)] if forms else held[::20])
     trains = [unit is not None and unit not in held for unit in units]
     return trains, [unit in held for unit in units]
 

@@ -20,7 +20,7 @@ from handwriting.files import UserError, atomic_write
 from handwriting.flags import Parser, check_output, errors_as_sentences, file_name, number, say
 from handwriting.legibility import RATES, measure_legibility
 from handwriting.statistics import compare_lines
-from handwriting.text import encode, join_lines
+from handwriting.text import encode
 from model import BIAS, mixture, negative_log_likelihood
 from utils import DataLoader
 
@@ -144,34 +144,6 @@ def evaluate(model, lines, deviations, limit, texts=None):
     return figures
 
 
-def measure_hands(model, data, places, deviations):
-    """Nats per point, in Graves' units, of lines of which 0, 1, 2 or 4 others of the same form
-    were read before, {number: nats}.
-
-    The lines are joined as in training (`join_lines`); of each form those behind the first four
-    are measured, all their points but the first, which are the same ones for each number.
-    """
-    forms, score = {}, make_score(model)
-    for k in places:
-        forms.setdefault(data.names[k].rpartition("-")[0], []).append(k)
-    cases = [(form[:4], k) for form in forms.values() for k in form[4:]]
-    if not cases:
-        raise UserError("--hands needs forms of five lines or more; name another --split")
-    unit, results = float(np.log(deviations).sum()), {}
-    for before in (0, 1, 2, 4):
-        chains = [[*first[:before], k] for first, k in cases]
-        joined = [
-            join_lines([data.raw_data[k] for k in chain], [data.texts[k] for k in chain])
-            for chain in chains
-        ]
-        lines, texts = zip(*joined, strict=True)
-        scores = score(data.scaled(lines), texts)
-        ends = [1 - len(data.raw_data[k]) for _, k in cases]
-        nats = [values[end:] for (values, _), end in zip(scores, ends, strict=True)]
-        results[before] = float(np.concatenate(nats).mean(dtype=np.float64)) - unit
-    return results
-
-
 # ---------------------------------------------------------------------------------------- samples
 
 
@@ -210,9 +182,6 @@ def build_parser():
     add("--samples", metavar="N", type=number(int, 2, 2000),
         help=f"also draw N samples of {SAMPLE_LENGTH} points, and compare them with the lines")
     add("--bias", type=number(float, 0, 20), help="also draw N with this bias; see sample.py")
-    add("--hands", action="store_true",
-        help="also measure what reading other lines of the same hand gains; for networks that "
-             "write text")
     add("--legibility", action="store_true",
         help="also let a recogniser read what the network writes; needs pip install -r "
              "tests/benchmarks/requirements.txt")
@@ -244,9 +213,6 @@ def show_figures(figures):
         ("seconds", f"{figures['seconds']:.1f}"),
     ):
         say(f"{text:52}{value:>12}")
-    for before, nats in figures.get("hands", {}).items():
-        text = f"nats per point, Graves' units, after {before} lines of the same hand"
-        say(f"{text:64}{nats:>12.4f}")
     if legibility := figures.get("legibility"):
         say(f"\n{'read by the judge':40}" + "".join(f"{c:>12}" for c in ("lines", *RATES)))
         for name, row in legibility.items():
@@ -276,9 +242,8 @@ def measure(args):
     lstm.set_threads(SCORE_BATCH)
     tf.config.experimental.enable_tensor_float_32_execution(False)
     model = restore(folder)
-    for name in ("hands", "legibility"):
-        if getattr(args, name) and not model.alphabet:
-            raise UserError(f"--{name} is for networks that write text, but {folder} holds none")
+    if args.legibility and not model.alphabet:
+        raise UserError(f"--legibility is for networks that write text, but {folder} holds none")
     if args.samples and model.alphabet:
         raise UserError(f"--samples is for networks without text, but {folder} writes text")
     data = DataLoader(1, 1, config["data_scale"], data_dir=args.data_dir)
@@ -299,8 +264,6 @@ def measure(args):
     figures |= {"seconds": time.perf_counter() - started, "split": split}
     figures |= {"data_dir": str(data.folder), "checkpoint": str(model.path)}
     figures |= {name: config[name] for name in ("sigma_x", "sigma_y")}
-    if args.hands:
-        figures["hands"] = measure_hands(model, data, places, deviations)
     if args.legibility:
         real = [(data.raw_data[k], data.texts[k]) for k in places if data.texts[k]]
         figures["legibility"] = measure_legibility(model, real, args.seed)

@@ -60,6 +60,11 @@ def transcription(path):
     return None
 
 
+def style_lines(texts):
+    """How many of a hand's first lines, which say these texts, are its style."""
+    return 1 + sum(len(" ".join(texts[:k])) < ENOUGH for k in (1, 2))
+
+
 def load_style(name, text=None):
     """The Style of this name: one that comes with the program, a file (lineStrokes XML, or an .npy
     of points in pen units; of a hand.json its first lines), or a line of the database in
@@ -74,7 +79,7 @@ def load_style(name, text=None):
         if text:
             raise UserError(f"--style {name} holds its texts; leave --style_text out")
         lines, texts = read_hand(name)
-        count = 1 + sum(len(" ".join(texts[:k])) < ENOUGH for k in (1, 2))
+        count = style_lines(texts)
         return Style(*join_lines(lines[:count], texts[:count]))
     if os.path.exists(name):
         line, text = read_line(name), text or transcription(name)

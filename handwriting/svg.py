@@ -13,7 +13,7 @@ from handwriting.drawing import ROUND_PEN, UNIT_MM, pen_positions, save, save_fi
 
 import numpy as np
 
-POINT_SECONDS = 0.01  # from a point to the next, in the database and so in what is drawn
+POINT_SECONDS = 0.015  # from a point to the next, in the database and so in what is drawn
 DPI = 200
 MOST_PIXELS = 30_000  # of a PNG's side
 MM = 72 / 25.4  # in points

@@ -149,6 +149,8 @@ class TextLoader(DataLoader):
             [line for line in itertools.compress(lines, chosen) if line[1] and len(line[0]) > 3]
             for chosen in (self.trains, self.validates)
         )
+        if len(training) + len(validation) == 1:
+            validation = training = training or validation  # better than nothing
         if not training or not validation:
             raise UserError(
                 f"--text needs transcriptions, but the lines in {self.folder} that train or "

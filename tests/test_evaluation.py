@@ -9,7 +9,7 @@ from handwriting import evaluation, legibility, statistics, styles
 from handwriting.checkpoint import read_config, restore
 from handwriting.evaluation import SAMPLE_LENGTH, compare_samples
 from handwriting.statistics import compare_lines
-from handwriting.text import TextLoader, encode, join_lines
+from handwriting.text import TextLoader, encode
 from handwriting.writing import Style
 from model import BIAS, sample_point
 from utils import DataLoader
@@ -227,7 +227,7 @@ def test_two_sample_distance(a, b, distance):
 
 def test_network_with_text_is_measured_with_the_lines_own_texts(text_run, corpus, tmp_path):
     path, flags = tmp_path / "a.json", [f"--model_dir={text_run}", f"--data_dir={corpus[0]}"]
-    evaluation.main([*flags, "--split=all", "--hands", f"--json={path}"])
+    evaluation.main([*flags, "--split=all", f"--json={path}"])
     found = json.loads(path.read_text())
     model, data = restore(text_run), DataLoader(1, 1, 20.0, data_dir=corpus[0])
     lines, nats = data.scaled(data.raw_data), 0.0
@@ -238,25 +238,6 @@ def test_network_with_text_is_measured_with_the_lines_own_texts(text_run, corpus
     points = sum(map(len, lines)) - len(lines)
     assert found["lines"] == len(lines) == 11 and found["points"] == points
     assert found["nats_per_point"] == pytest.approx(nats / points, rel=1e-5)
-
-    # The fifth lines of the two whole forms, alone and behind others of their forms.
-    config = read_config(text_run)
-    unit = np.log(np.array([config["sigma_x"], config["sigma_y"]]) / 20.0).sum()
-    alone = evaluation.make_score(model)([lines[4], lines[9]], [data.texts[4], data.texts[9]])
-    expected = np.concatenate([values for values, _ in alone]).mean() - unit
-    assert list(found["hands"]) == ["0", "1", "2", "4"]
-    assert found["hands"]["0"] == pytest.approx(expected, rel=1e-5)
-    joined, text = join_lines([data.raw_data[0], data.raw_data[4]], [data.texts[0], data.texts[4]])
-    (values, _), _ = evaluation.make_score(model)(
-        data.scaled([joined, data.raw_data[9]]), [text, data.texts[9]]
-    )
-    after = values[1 - len(lines[4]) :].mean() - unit
-    others, words = ([part[k] for k in (5, 9)] for part in (data.raw_data, data.texts))
-    joined, text = join_lines(others, words)
-    ((other, _),) = evaluation.make_score(model)(data.scaled([joined]), [text])
-    both = [after, other[1 - len(lines[9]) :].mean() - unit]
-    counts = np.array([len(lines[4]) - 1, len(lines[9]) - 1])
-    assert found["hands"]["1"] == pytest.approx(both @ counts / counts.sum(), rel=1e-4)
 
 
 @pytest.mark.parametrize(("points", "told"), [(1000, True), (None, False), (0.5, True)])
@@ -293,8 +274,7 @@ def test_legibility_is_what_the_judge_reads(text_run, corpus, tmp_path, monkeypa
     assert "worst read: e 0%, n 0%, " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("flag", ["--hands", "--legibility"])
-def test_what_needs_a_text_is_refused_for_a_network_without(tiny_run, data_dir, capsys, flag):
-    flags = [f"--model_dir={tiny_run.folder}", f"--data_dir={data_dir}", flag]
+def test_legibility_is_refused_for_a_network_without_text(tiny_run, data_dir, capsys):
+    flags = [f"--model_dir={tiny_run.folder}", f"--data_dir={data_dir}", "--legibility"]
     assert status_of(evaluation.main, flags) == 2
-    assert f"{flag} is for networks that write text, but " in capsys.readouterr().err
+    assert "--legibility is for networks that write text, but " in capsys.readouterr().err

@@ -208,6 +208,14 @@ def test_loader_reads_a_folder_that_holds_only_recordings(tmp_path):
     assert [says[line.tobytes()] for line in texts.lines] == texts.texts_of_data
 
 
+@pytest.mark.parametrize(("number", "held"), [(1, 1), (2, 1), (6, 1), (12, 1), (30, 3)])
+def test_a_tenth_of_a_hand_validates_and_a_lone_line_validates_itself(tmp_path, number, held):
+    recordings = [record(line, "on") for line in lines_of_hand(number)]
+    write_hand(tmp_path / "hand.json", *recordings)
+    loader = TextLoader(4, 20, data_dir=tmp_path, seed=0)
+    assert len(loader.valid_data) == held and len(loader.data) == max(1, number - held)
+
+
 def test_recordings_stand_beside_lines_of_the_database_by_name(tmp_path):
     folder = tmp_path / "data"
     make_corpus(folder, 6, texts=TEXTS[:6])

@@ -285,14 +285,14 @@ def test_the_animation_writes_stroke_after_stroke_at_the_speed_of_the_points(tmp
         (move,) = path
         assert move.get("attributeName") == "stroke-dashoffset" and move.get("fill") == "freeze"
         begin, duration = (float(move.get(name)[:-1]) for name in ("begin", "dur"))
-        assert begin == pytest.approx(end + 0.01 / speed, abs=2e-4)
+        assert begin == pytest.approx(end + 0.015 / speed, abs=2e-4)
         values = np.array(move.get("values").split(";"), float)
         assert values[0] == 1 and values[-1] == 0 and (np.diff(values) < 0).all()
-        assert duration == pytest.approx(0.01 * (len(values) - 1) / speed, abs=1e-4)
+        assert duration == pytest.approx(0.015 * (len(values) - 1) / speed, abs=1e-4)
         # As much is left as the pen has to go: the letter's first two points are half its height.
         np.testing.assert_allclose(np.diff(values)[0], np.diff(values)[-1], atol=2e-3)
         end = begin + duration
-    assert end == pytest.approx(6 * 7 * 0.01 / speed, abs=1e-3)
+    assert end == pytest.approx(6 * 7 * 0.015 / speed, abs=1e-3)
 
 
 def test_samples_are_animated_in_the_size_of_their_pictures(tmp_path):

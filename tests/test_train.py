@@ -282,6 +282,14 @@ def test_init_starts_from_exactly_the_weights_of_a_run_with_its_network(
     assert (config["model"], config["num_layers"], config["learning_rate"]) == ("rnn", 1, 1e-30)
 
 
+def test_a_network_that_writes_text_is_fine_tuned_for_few_lines_unless_flags_say_else(text_run):
+    args = train.parse_flags(["--text", f"--init={text_run}", "--batch_size=4"])
+    expected = {**train.FINE_TUNING, "batch_size": 4}
+    assert {name: getattr(args, name) for name in expected} == expected
+    others = train.parse_flags(["--text", "--init=save/pretrained"])
+    assert (others.batch_size, others.learning_rate, others.decay) == (50, 0.005, "exponential")
+
+
 def test_init_refuses_another_network_and_a_folder_without_a_run(small_run, tmp_path, capsys):
     def refused(*flags):
         return refusal(status_of(train.main, [*flags, f"--model_dir={tmp_path / 'run'}"]), capsys)

@@ -317,6 +317,16 @@ def test_flags_are_refused_before_anything_is_drawn(here, capsys, monkeypatch, f
     assert names(here) == []
 
 
+@pytest.mark.parametrize("paper", [[], ["--paper=A6"]])
+def test_a_character_that_is_not_known_is_told_by_its_line_in_the_file(here, capsys, paper):
+    (here / "letter.txt").write_text("one\n\n\ttwo  {\n")
+    text = "two {" if paper else "\ttwo  {"
+    place = text.index("{") + 1 if paper else 1
+    assert status_of(sample.main, ["--text_file=letter.txt", *paper]) == 2
+    message = f"line 3 of letter.txt has {text[place - 1]!r} as its character {place}"
+    assert message in capsys.readouterr().err
+
+
 def test_a_network_writes_or_samples_not_both(tiny_run, model, tmp_path, capsys):
     with pytest.raises(ValueError, match="this network writes given texts: draw with write or"):
         model.sample(sess(), 5)

@@ -24,12 +24,12 @@ const styles = JSON.parse(byId("styles").textContent);
 
 // ------------------------------------------------------------------------- work in slices
 
-let job = null;  // what runs: {steps, count, computed}: its steps, those shown, milliseconds
+let job = null;  // what runs: {steps, computed}: its steps so far, milliseconds of computing
 
 /** Run steps, a generator, a slice in each frame: shown(value) after each that yields something,
  * drawn() once a frame, ended(job) behind the last. speed(): such steps a second, 0: no limit. */
 function run(steps, speed, {shown, drawn, ended}) {
-  const mine = job = {steps: 0, count: 0, computed: 0};
+  const mine = job = {steps: 0, computed: 0};
   let last = performance.now(), due = 0;
   const frame = () => {
     if (job !== mine) return;
@@ -42,7 +42,6 @@ function run(steps, speed, {shown, drawn, ended}) {
       mine.steps++;
       if (step.value) {
         due--;
-        mine.count++;
         shown(step.value);
       }
     }
@@ -145,11 +144,11 @@ function startWriting() {
       sheet.shown = countPoints();
     },
     drawn: drawSheet,
-    ended: ({steps, count, computed}) => {
+    ended: ({steps, computed}) => {
       const bad = sheet.lines.filter((line) => line.problem);
       const problem = bad.map((line) => ` Line ${line.number + 1}: ${line.problem}.`).join("");
       const rate = Math.round(1000 * steps / computed);
-      say("write-status", `Wrote ${count} points, computed at ${rate} a second.${problem}`);
+      say("write-status", `Wrote ${countPoints()} points, computed at ${rate} a second.${problem}`);
       showButtons();
     },
   });
