@@ -43,6 +43,9 @@ def build_parser():
     add("--text", action="store_true",
         help="learn to write a given text, from whole lines and their transcriptions: a window "
              "over the characters tells the lstm layers what to write")
+    add("--join_lines", action="store_true",
+        help="of texts: three in four sequences, not three in ten, are lines of a form, "
+             "joined: the network learns to keep to a hand")
 
     add = parser.add_argument_group("data").add_argument
     add("--data_dir", default="data", type=file_name,
@@ -119,9 +122,12 @@ def parse_flags(argv):
         if args.init and config["alphabet"]:
             kept |= FINE_TUNING
         args = argparse.Namespace(**{**vars(args), **kept, **given})
-    for name in ("seq_length", "first_points"):
-        if args.text and name in given:
-            parser.error(f"argument --{name}: does not go with --text, which reads whole lines")
+    with_text = "does not go with --text, which reads whole lines"
+    without = "goes with --text, which is missing"
+    clashes = ("seq_length", "first_points") if args.text else ("join_lines",)
+    for name in clashes:
+        if name in given:
+            parser.error(f"argument --{name}: {with_text if args.text else without}")
     for_lstm = {"peephole": True, "layer_norm": True, "text": True, "precision": "bfloat16"}
     for name, value in for_lstm.items():
         if args.model != "lstm" and getattr(args, name) == value:
@@ -215,7 +221,8 @@ def load_data(args):
     source = args.model_dir if args.resume else args.init
     alphabet = read_config(source)["alphabet"] if source else ""
     return TextLoader(
-        args.batch_size, args.data_scale, args.data_dir, seed=args.seed, alphabet=alphabet
+        args.batch_size, args.data_scale, args.data_dir, seed=args.seed, alphabet=alphabet,
+        join_lines=args.join_lines,
     )
 
 

@@ -20,6 +20,7 @@ import numpy as np
 ENDS = 3  # symbols of the end behind a text
 # What a training sequence consists of: one line, or two or three of one form joined into one.
 JOINED = {1: 0.7, 2: 0.2, 3: 0.1}
+MORE_JOINED = {1: 0.25, 2: 0.35, 3: 0.4}
 SLICES = 16  # a batch is one of so many slices of more sequences, sorted by length
 RARE = 0.02  # lines with a character that fewer lines than this share have are drawn more often,
 MAX_REPEAT = 8.0  # by the square root of how much fewer, but not more often than this
@@ -139,11 +140,14 @@ class TextLoader(DataLoader):
     [n, 3] in scaled units; valid_data, valid_texts: the same of the validation lines. alphabet:
     the characters of the training lines' texts, unless one is given; lines with others are left
     out. So are training lines of which one of `measures` is among the OUTLIERS smallest or largest:
-    their text and ink may not belong together. Raises UserError if there are no texts.
+    their text and ink may not belong together. join_lines: most sequences are joined lines.
+    Raises UserError if there are no texts.
     """
 
-    def __init__(self, batch_size, scale_factor, data_dir="data", *, seed=None, alphabet=""):
+    def __init__(self, batch_size, scale_factor, data_dir="data", *, seed=None, alphabet="",
+                 join_lines=False):
         super().__init__(batch_size, 1, scale_factor, data_dir=data_dir, seed=seed)
+        self.joined = MORE_JOINED if join_lines else JOINED
         lines = list(zip(self.raw_data, self.texts, form_names(self.names), strict=False))
         training, validation = (
             [line for line in itertools.compress(lines, chosen) if line[1] and len(line[0]) > 3]
@@ -174,7 +178,7 @@ class TextLoader(DataLoader):
         self._siblings = [members[form] for form in forms]
         self._lengths = np.array(list(map(len, self.data)))
         self._chances = self._repeats() / self._repeats().sum()
-        per_sequence = sum(number * share for number, share in JOINED.items())
+        per_sequence = sum(number * share for number, share in self.joined.items())
         self.num_batches = max(1, round(len(self.data) / (batch_size * per_sequence)))
         self.summary = (
             f"Data in {self.folder}: {len(self.data):,} lines with texts ({self._lengths.sum():,} "
@@ -203,7 +207,7 @@ class TextLoader(DataLoader):
         A sequence is a line, or several of one form joined (`join_lines`). Half of them begin with
         the point START before the line. Zeros behind a sequence, -1 behind a text are padding.
         """
-        number = self.rng.choice(list(JOINED), p=list(JOINED.values()))
+        number = self.rng.choice(list(self.joined), p=list(self.joined.values()))
         firsts = self.rng.choice(len(self.data), self.batch_size * SLICES, p=self._chances)
         chains = [[first, *self._others(first, number - 1)] for first in firsts.tolist()]
         lengths = [self._lengths[chain].sum() for chain in chains]

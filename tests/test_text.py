@@ -86,9 +86,10 @@ def test_joined_lines_lie_on_one_baseline_a_word_apart():
 # -------------------------------------------------------------------------------- minibatches
 
 
-def test_batches_hold_whole_lines_with_their_own_texts(corpus):
+@pytest.mark.parametrize("join_lines", [False, True])
+def test_batches_hold_whole_lines_with_their_own_texts(corpus, join_lines):
     folder, lines = corpus
-    data = TextLoader(4, 20.0, folder, seed=0)
+    data = TextLoader(4, 20.0, folder, seed=0, join_lines=join_lines)
     assert data.alphabet == make_alphabet(data.texts_of_data)
     assert len(data.data) == 10 and len(data.valid_data) == len(data.valid_texts) == 1
     known = dict(zip(data.texts_of_data, data.data, strict=True))
@@ -110,7 +111,7 @@ def test_batches_hold_whole_lines_with_their_own_texts(corpus):
             else:
                 joined += 1
                 assert len([t for t in TEXTS if t in said]) >= 2
-    assert joined > 10 and 0.3 < np.mean(begins) < 0.7
+    assert joined > 10 and (joined > 80) == join_lines and 0.3 < np.mean(begins) < 0.7
     assert data.texts == TEXTS and np.array_equal(data.raw_data[3][1:], lines[3][1:])
 
 

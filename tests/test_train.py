@@ -320,6 +320,7 @@ def test_init_refuses_another_network_and_a_folder_without_a_run(small_run, tmp_
         (["--model=gru", "--precision=bfloat16"], "--precision: does not go with --model gru"),
         (["--model=gru", "--peephole"], "--peephole: does not go with --model gru"),
         (["--model=rnn", "--layer_norm"], "--layer_norm: does not go with --model rnn"),
+        (["--join_lines"], "--join_lines: goes with --text, which is missing"),
         (["--resume", "--overwrite"], "--overwrite: does not go with --resume"),
         (["--resume", "--init=run"], "--init: does not go with --resume"),
     ],
