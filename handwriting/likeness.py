@@ -105,6 +105,7 @@ def measure(args):
     for flag in ("json", "plot"):
         if getattr(args, flag):
             check_output(getattr(args, flag), f"--{flag}")
+    tf.get_logger().setLevel("ERROR")  # it warns of functions that are compiled again and again
     read, folder = make_judge(), find_run(args.model_dir, text=True)
     model = restore(folder)
     data = DataLoader(1, 1, model.data_scale, data_dir=args.data_dir)

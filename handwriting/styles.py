@@ -27,11 +27,11 @@ SHOWN = "A hand that stays the same to the last letter."
 PLOTTED = "Dear Anna, thank you"
 DRAWN_AT = 0.8  # bias: lower than that of texts, so that hands differ
 # Of each style: the place in the data of a line whose hand it goes on in, chosen by looking at what
-# lines of all kinds lead to, and a seed.
+# lines of all kinds lead to, and a seed, of eight the one whose drawing the recogniser reads best.
 HANDS = {
-    "slanted": (5301, 0), "upright": (2370, 1), "narrow": (1144, 1), "wide": (448, 0),
-    "grand": (2539, 0), "plain": (10077, 0), "round": (3173, 0), "open": (3453, 0),
-    "quick": (10770, 1),
+    "slanted": (5301, 4), "upright": (2370, 3), "narrow": (1144, 0), "wide": (448, 6),
+    "grand": (2539, 2), "plain": (10077, 2), "round": (3173, 3), "open": (3453, 4),
+    "quick": (10770, 2),
 }  # fmt: skip
 ENOUGH = 60  # characters of a hand.json, or else three lines, make a style; training joins as many
 DATA = "data"  # where a line of the database is looked for by its name
