@@ -14,7 +14,7 @@ OF_START = ("model_dir", "resume", "overwrite", "strategy")
 # What --init of a network that writes text changes: a hand has few lines, of which most of what
 # they teach is already known.
 FINE_TUNING = {
-    "batch_size": 8, "num_epochs": 40, "learning_rate": 0.0001, "decay": "linear", "warmup": 5,
+    "batch_size": 8, "num_epochs": 30, "learning_rate": 0.0001, "decay": "linear", "warmup": 5,
     "grad_clip": 0.5, "keep_prob": 0.95,
 }  # fmt: skip
 # Flags that may be given with --resume.
