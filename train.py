@@ -85,7 +85,9 @@ def build_parser():
     add("--model_dir", default="save", type=file_name, help="folder of the run")
     add("--save_every", default=500, type=count, help="steps between checkpoints")
     add("--init", metavar="FOLDER", type=file_name,
-        help="fine-tune: start from the weights of the run there, with its network and data_scale")
+        help="fine-tune: start from the weights of the run there, with its network and data_scale; "
+             "those that write text with defaults for a hand's few lines: "
+             + ", ".join(f"--{name} {value}" for name, value in FINE_TUNING.items()))
     add("--resume", action="store_true",
         help="go on with the run in --model_dir from its newest checkpoint, with its flags; only "
              + ", ".join(f"--{name}" for name in MAY_CHANGE) + " may be given anew")
