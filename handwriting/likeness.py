@@ -6,14 +6,13 @@ learn, and the others are measured: nats per point before, after reading lines o
 sentences written in each of these ways.
 """
 
-import contextlib
-import io
 import json
 import os
+import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
-import train
 from handwriting.checkpoint import find_run, load_weights, restore
 from handwriting.evaluation import make_score
 from handwriting.export import write_line_strokes
@@ -30,6 +29,7 @@ import numpy as np
 
 NUMBERS = (1, 2, 4, 6)  # lines to learn from
 WRITTEN = 10  # sentences for each form and way
+TRAIN = Path(__file__).resolve().parents[1] / "train.py"
 WAYS = ("before", "read", "fine-tuned")
 
 
@@ -65,6 +65,17 @@ def nats_per_point(score_lines, data, places, before=()):
     return float(np.concatenate(nats).mean(dtype=np.float64))
 
 
+def run_train(flags):
+    """Run train.py with these flags in a process of its own, which takes its memory with it.
+
+    Raises UserError where it fails.
+    """
+    command = [sys.executable, TRAIN, *map(str, flags)]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    if process.returncode:
+        raise UserError(process.stderr.strip().splitlines()[-1])
+
+
 def fine_tune(model, folder, lines, texts):
     """Give the model the weights that train.py makes of those in `folder` with lines, [n, 3] each
     in pen units, and their texts.
@@ -72,9 +83,7 @@ def fine_tune(model, folder, lines, texts):
     with tempfile.TemporaryDirectory() as place:
         write_line_strokes(lines, os.path.join(place, "lineStrokes-all.tar.gz"), texts)
         run = os.path.join(place, "run")
-        flags = ["--text", "--init", folder, "--data_dir", place, "--model_dir", run]
-        with contextlib.redirect_stdout(io.StringIO()):
-            train.train(train.parse_flags(list(map(str, flags))))
+        run_train(["--text", "--init", folder, "--data_dir", place, "--model_dir", run])
         load_weights(model, run)
 
 
@@ -105,7 +114,6 @@ def measure(args):
     for flag in ("json", "plot"):
         if getattr(args, flag):
             check_output(getattr(args, flag), f"--{flag}")
-    tf.get_logger().setLevel("ERROR")  # it warns of functions that are compiled again and again
     read, folder = make_judge(), find_run(args.model_dir, text=True)
     model = restore(folder)
     data = DataLoader(1, 1, model.data_scale, data_dir=args.data_dir)

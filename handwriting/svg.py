@@ -15,7 +15,7 @@ import numpy as np
 
 POINT_SECONDS = 0.015  # from a point to the next, in the database and so in what is drawn
 DPI = 200
-MOST_PIXELS = 30_000  # of a PNG's side
+MOST_PIXELS = 10_000  # of a PNG's side
 MM = 72 / 25.4  # in points
 INKSCAPE = "http://www.inkscape.org/namespaces/inkscape"
 

@@ -7,6 +7,7 @@ from conftest import status_of
 from handwriting import likeness
 from handwriting.checkpoint import restore
 from handwriting.evaluation import make_score
+from handwriting.files import UserError
 from handwriting.text import join_lines
 from utils import DataLoader
 
@@ -16,12 +17,14 @@ import pytest
 
 @pytest.fixture
 def quick(monkeypatch, tmp_path):
-    """Two lines are a hand, a sentence is written with each, and a judge reads all as `two`."""
+    """Two lines are a hand, a sentence is written with each, a judge reads all as `two`, and
+    train.py runs for three epochs in this process."""
     (tmp_path / "sentences.txt").write_text("two\nten\n")
     monkeypatch.setattr(likeness, "NUMBERS", (2,))
     monkeypatch.setattr(likeness, "WRITTEN", 1)
     monkeypatch.setattr(likeness, "SENTENCES", tmp_path / "sentences.txt")
     monkeypatch.setattr(likeness, "make_judge", lambda: lambda strokes: "two")
+    monkeypatch.setattr(likeness, "run_train", lambda flags: train.main(list(map(str, flags))))
     monkeypatch.setitem(train.FINE_TUNING, "num_epochs", 3)
     monkeypatch.setitem(train.FINE_TUNING, "learning_rate", 0.01)
 
@@ -68,3 +71,8 @@ def test_forms_of_most_lines_are_chosen_and_too_few_are_told(quick, text_run, co
     flags = [f"--model_dir={text_run}", f"--data_dir={corpus[0]}", "--split=all", "--forms=3"]
     assert status_of(likeness.main, flags) == 2
     assert "--forms 3: only 2 forms there have more than 2 lines" in capsys.readouterr().err
+
+
+def test_what_train_py_says_is_handed_on(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere/config.json cannot be read"):
+        likeness.run_train(["--text", "--init", tmp_path / "nowhere"])
