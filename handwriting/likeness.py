@@ -19,7 +19,7 @@ from handwriting.export import write_line_strokes
 from handwriting.files import UserError, atomic_write
 from handwriting.flags import Parser, check_output, errors_as_sentences, file_name, number, say
 from handwriting.legibility import SENTENCES, make_judge, score
-from handwriting.styles import style_lines
+from handwriting.styles import STYLE_LINES
 from handwriting.text import join_lines
 from handwriting.writing import Style, write_lines
 from model import BIAS
@@ -97,7 +97,7 @@ def measure_form(model, folder, data, form, write):
     nats = {"before": {0: nats_per_point(score_lines, data, others)}, "read": {}, "fine-tuned": {}}
     found = {"before": write(None)}
     for num in NUMBERS:
-        style = min(num, style_lines(texts))
+        style = min(num, STYLE_LINES)
         nats["read"][num] = nats_per_point(score_lines, data, others, form[:style])
     found["read"] = write(Style(*join_lines(lines[:style], texts[:style])))
     for num in NUMBERS:

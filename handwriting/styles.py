@@ -33,7 +33,7 @@ HANDS = {
     "grand": (2539, 2), "plain": (10077, 2), "round": (3173, 3), "open": (3453, 4),
     "quick": (10770, 2),
 }  # fmt: skip
-ENOUGH = 60  # characters of a hand.json, or else three lines, make a style; training joins as many
+STYLE_LINES = 2  # of a hand.json are a style: a third makes some hands go astray
 DATA = "data"  # where a line of the database is looked for by its name
 
 
@@ -60,11 +60,6 @@ def transcription(path):
     return None
 
 
-def style_lines(texts):
-    """How many of a hand's first lines, which say these texts, are its style."""
-    return 1 + sum(len(" ".join(texts[:k])) < ENOUGH for k in (1, 2))
-
-
 def load_style(name, text=None):
     """The Style of this name: one that comes with the program, a file (lineStrokes XML, or an .npy
     of points in pen units; of a hand.json its first lines), or a line of the database in
@@ -78,9 +73,8 @@ def load_style(name, text=None):
     if os.path.exists(name) and name.lower().endswith(".json"):
         if text:
             raise UserError(f"--style {name} holds its texts; leave --style_text out")
-        lines, texts = read_hand(name)
-        count = style_lines(texts)
-        return Style(*join_lines(lines[:count], texts[:count]))
+        lines, texts = (part[:STYLE_LINES] for part in read_hand(name))
+        return Style(*join_lines(lines, texts))
     if os.path.exists(name):
         line, text = read_line(name), text or transcription(name)
         if not text:

@@ -41,7 +41,7 @@ const SENTENCES = [
 const X_HEIGHT = 125;  // pen units: the median of the database's lines
 const INTERVAL = 15;  // milliseconds between the database's points, as in recording.py
 const EXTENT = 10;  // pen units: a stroke that is not larger is a dot
-const STYLE_LENGTH = 60;  // characters of recorded lines, or else three lines, give the hand
+const STYLE_LINES = 2;  // recorded lines that give the hand
 
 /** A canvas that records strokes, and draws them over a baseline and a line at the x-height.
  *
@@ -200,8 +200,7 @@ function toPoints({strokes, guide}) {
  * baseline, a space's width apart. */
 function toStyle(recorded) {
   const joined = {strokes: [], guide: {baseline: 0, x_height: X_HEIGHT}};
-  const text = (count) => recorded.slice(0, count).map((line) => line.text).join(" ");
-  const lines = recorded.slice(0, 1 + [1, 2].filter((n) => text(n).length < STYLE_LENGTH).length);
+  const lines = recorded.slice(0, STYLE_LINES);
   let right = 0;
   for (const {text, guide, strokes} of lines) {
     const scale = X_HEIGHT / guide.x_height, x = strokes.flat().map((sample) => sample[0]);
@@ -210,7 +209,7 @@ function toStyle(recorded) {
       [right + (x - left) * scale, (y - guide.baseline) * scale, time])));
     right += width + width / text.length;
   }
-  return {strokes: toPoints(joined), text: text(lines.length)};
+  return {strokes: toPoints(joined), text: lines.map(({text}) => text).join(" ")};
 }
 
 /** Written strokes (pen units) as a line of hand.json: a sample every INTERVAL, and a lift takes as
