@@ -170,7 +170,7 @@ def plot(figures, file):
         axes.plot(numbers, changes.T, color=color, alpha=0.2, linewidth=0.7)
         axes.plot(numbers, changes.mean(axis=0), color=color, marker="o", label=way)
     axes.axhline(0.0, color="black", linewidth=0.5)
-    axes.set(xlabel="lines of the hand", ylabel="nats per point", xticks=numbers)
+    axes.set(xlabel="lines of the hand", ylabel="change in nats per point", xticks=numbers)
     axes.legend(frameon=False)
     axes.figure.savefig(file, format="png")
 
