@@ -117,7 +117,7 @@ def parse_flags(argv):
         args.paragraphs = sheets.read_paragraphs(lines)
         args.texts = [piece for paragraph in args.paragraphs for piece in paragraph.pieces]
     elif args.text_file:
-        args.texts = [line for line in lines if line]
+        args.texts = [line.strip() for line in lines if line]
     if args.style_text and not (args.style and args.texts):
         parser.error("argument --style_text: goes with --style and a text, which is missing")
     if args.texts and "sample_length" not in given:
@@ -218,7 +218,7 @@ def draw_texts(args, model, sess):
     if args.text_file and model.alphabet:
         for k, line in enumerate(read_lines(args), 1):
             if line.strip():
-                text = " ".join(line.split()) if args.paper else line
+                text = " ".join(line.split()) if args.paper else line.strip()
                 check_text(text, model.alphabet, f"line {k} of {args.text_file}")
     style = load_style(args.style, args.style_text) if args.style else None
     bias, limit = BIAS if args.bias is None else args.bias, args.sample_length or None
@@ -230,8 +230,9 @@ def draw_texts(args, model, sess):
         drawn.append([line for part in parts for line in part])
     for lines in drawn:
         for line in lines:
-            if line.problem:
-                say(one_line(f"sample.py: {line.problem}: {line.text}"), sys.stderr)
+            if line.problem and not limit:
+                words = f"this may be hard to read, since {line.problem}: {line.text[:60]}"
+                say(one_line(f"sample.py: warning: {words}"), sys.stderr)
     drawn = drawn if args.line_strokes else zip(*drawn, strict=True)
     return [
         Sample(line.strokes, line.params, 0, line.text, line.window)

@@ -176,7 +176,8 @@ def load_lines(data_dir):
         words = f"No database in {data_dir}: using the small corpus {demo}"
         warnings.warn(f"{words}; {database.WHERE}{where}.", stacklevel=3)
         return load_lines(demo)
-    raise UserError(f"The data folder {data_dir} holds no handwriting; {database.WHERE}{where}.")
+    words = f"The data folder {data_dir} holds no handwriting, and no recording called hand*.json"
+    raise UserError(f"{words}; {database.WHERE}{where}.")
 
 
 def read_line(path):

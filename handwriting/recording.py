@@ -145,12 +145,17 @@ def read_hand(path):
     return lines, texts
 
 
+def find_recordings(folder):
+    """The names of the recordings in a folder."""
+    names = sorted(os.listdir(folder))
+    return [n for n in names if n.lower().startswith("hand") and n.lower().endswith(".json")]
+
+
 def add_recordings(data_dir, lines):
     """These Lines (None: there are no others) and, by name among them, those of each hand*.json in
     the folder: line 1 of hand.json is hand-01. Raises UserError.
     """
-    names = sorted(os.listdir(data_dir))
-    found = [n for n in names if n.lower().startswith("hand") and n.lower().endswith(".json")]
+    found = find_recordings(data_dir)
     if not found:
         return lines
     lines = lines or Lines([], [], 0, [], [])
@@ -191,6 +196,9 @@ def convert(paths, folder):
     """Write the lines of these files, and their texts if all have one, to the database's archives
     in a folder, which is made. Returns how many lines there are. Raises UserError.
     """
+    if os.path.isdir(folder) and (found := find_recordings(folder)):
+        what = f"{os.path.join(folder, found[0])} is read from there as it is"
+        raise UserError(f"{what}, and would count twice; name another folder with --out.")
     lines, texts = [], []
     for path in paths:
         more, more_texts = read_ink(path)

@@ -224,7 +224,7 @@ class Run:
             plot_losses(self.history, file)
         say(
             f"Best validation loss {self.best_loss:.4f} nats per point. Draw with: python "
-            f"sample.py --model_dir {self.folder}"
+            f"sample.py --model_dir {self.folder}" + ' --text "Dear Anna"' * bool(self.args.text)
         )
 
 

@@ -90,6 +90,8 @@ def check_flags(parser, args, given):
             parser.error(f"argument --{name}: does not go with --paper")
     if args.text is None and args.text_file is None:
         parser.error("argument --paper: goes with --text_file or --text, which is missing")
+    if args.x_height and args.x_height > args.line_spacing / 2:
+        parser.error("argument --x_height: more than half of --line_spacing makes lines collide")
     width, height = args.paper
     if min(width, height) - 2 * args.margin - args.pen_width < 5:
         parser.error(

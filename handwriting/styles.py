@@ -7,6 +7,7 @@ The styles of save/text/styles.json were drawn by our own network: {name: {"text
 import functools
 import json
 import os
+import warnings
 
 from handwriting.checkpoint import TEXT, restore
 from handwriting.database import find_sources, read_texts, stem
@@ -15,7 +16,7 @@ from handwriting.files import UserError, atomic_write
 from handwriting.flags import errors_as_sentences
 from handwriting.recording import read_hand
 from handwriting.text import join_lines
-from handwriting.writing import Style, write_lines
+from handwriting.writing import Style, find_problem, write_lines
 from model import BIAS
 from utils import load_lines, read_line
 
@@ -68,8 +69,19 @@ def load_style(name, text=None):
     text: what a file says, if no transcription lies beside it. Raises UserError.
     """
     styles = read_styles()
-    if name in styles and not text:
+    if name in styles:
+        if text:
+            raise UserError(f"--style {name} comes with its text; leave --style_text out")
         return styles[name]
+    style = find_style(name, text, styles)
+    if problem := find_problem(style.text, style.strokes):
+        words = f"what goes on from it may be unreadable, since {problem}: {style.text[:60]}"
+        warnings.warn(f"--style {name}: {words}", stacklevel=2)
+    return style
+
+
+def find_style(name, text, styles):
+    """The Style of a file or a line of the database; see load_style."""
     if os.path.exists(name) and name.lower().endswith(".json"):
         if text:
             raise UserError(f"--style {name} holds its texts; leave --style_text out")

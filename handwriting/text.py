@@ -47,9 +47,12 @@ def make_alphabet(texts):
 
 
 def plain(text):
-    """The text with typographic quotes and dashes, accents and tabs as plain characters."""
+    """The text with typographic quotes and dashes, accents and tabs as plain characters, and
+    without invisible ones."""
     decomposed = unicodedata.normalize("NFKD", text.translate(PLAIN))
-    return "".join(c for c in decomposed if not unicodedata.combining(c))
+    return "".join(
+        c for c in decomposed if not unicodedata.combining(c) and unicodedata.category(c) != "Cf"
+    )
 
 
 def check_text(text, alphabet, where):
@@ -162,6 +165,11 @@ class TextLoader(DataLoader):
             )
         self.alphabet = alphabet or make_alphabet(text for _, text, _ in training)
         known = [line for line in training if set(line[1]) <= set(self.alphabet)]
+        if not known:
+            raise UserError(
+                f"all texts in {self.folder} have characters that the network has not learnt; it "
+                f"can write: {self.alphabet.strip()}"
+            )
         table = np.array([measures(line, text) for line, text, _ in known])
         low, high = np.percentile(table, [OUTLIERS, 100 - OUTLIERS], axis=0)
         usual = ((table >= low) & (table <= high)).all(axis=1)

@@ -25,6 +25,7 @@ GONE = 0.01  # of the window's weight left on a text: it has run past the end
 # For each character, in 99.9 of 100 real lines: a line's length in points, its width in pen units.
 USUAL = {"length": (9, 45), "width": (90, 345)}
 ENOUGH = 8  # characters: shorter texts vary more
+MOST_CHARACTERS = 500  # of a line: memory for its window grows with their square
 CANDIDATES = 3  # drawings of a line, of which the best is kept
 TRIES = 4  # times that they are drawn, until it is good
 # What a hand is drawn at random with, where several texts share one.
@@ -188,7 +189,7 @@ def find_problem(text, strokes):
         ink = {"length": len(strokes), "width": np.ptp(np.cumsum(strokes[:, 0]))}
         for name, (low, high) in USUAL.items():
             if not low <= ink[name] / len(text) <= high:
-                return f"its {name} is that of another text"
+                return f"its {name} does not fit its text"
     return ""
 
 
@@ -208,12 +209,21 @@ def write_lines(model, sess, texts, bias, style=None, one_hand=True, limit=None,
     sess: a tf.random.Generator. bias: as in `mixture`. style: a Style, or None: a hand at random,
     the same for all texts if one_hand. limit: points of a line, at most. candidates: drawings of
     each, of which the best is kept. Lines that went wrong are drawn again, three times at most.
-    Raises UserError, before anything is drawn, for a character that the network has not learnt.
+    Raises UserError, before anything is drawn, for a text that is too long, or that has a character
+    that the network has not learnt.
     """
     if not model.alphabet:
         raise UserError("this network writes no text; one by train.py --text does")
     for number, text in enumerate(texts, 1):
-        check_text(text, model.alphabet, f"text {number}" if len(texts) > 1 else "the text")
+        where = f"text {number}" if len(texts) > 1 else "the text"
+        check_text(text, model.alphabet, where)
+        if len(text) > MOST_CHARACTERS:
+            raise UserError(
+                f"{where} has {len(text)} characters, and a line at most {MOST_CHARACTERS}; break "
+                "it into lines of a file (sample.py --text_file), or set it on sheets (--paper)"
+            )
+    if style:
+        check_text(style.text, model.alphabet, "the text of the style")
     if style is None and one_hand and len(texts) > 1:
         known = [word for word in HAND.split() if set(word) <= set(model.alphabet)]
         (hand,) = write_lines(model, sess, [" ".join(known) or texts[0]], bias)

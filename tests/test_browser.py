@@ -89,12 +89,13 @@ def test_a_text_is_written_stopped_and_replayed(open_page):
     page.click("#stop")
     stopped = page.evaluate("countPoints()")
     assert page.inner_text("#write-status") == "Stopped." and page.is_disabled("#stop")
+    assert page.is_disabled("#save-hand")  # no whole line
     page.select_option("#speed", "0")
     page.click("#start")
     finish(page)
     assert page.inner_text("#write-status").startswith("Wrote ")
     points = page.evaluate("sheet.lines[0].points")
-    assert len(points) > stopped
+    assert len(points) > stopped and not page.is_disabled("#save-hand")
     page.click("#replay")
     finish(page)
     assert page.evaluate("[sheet.shown, sheet.lines[0].points]") == [len(points), points]
@@ -148,7 +149,7 @@ def test_looking_inside_shows_density_and_window_of_a_point(open_page):
     page.focus("#point")
     page.keyboard.press("Home")
     page.keyboard.press("ArrowRight")
-    assert page.inner_text("#point-value").startswith("1 of ")
+    assert page.inner_text("#point-value").startswith("2 of ")
     marks = page.evaluate(
         "[...byId('window').children].map((span) => [span.textContent, span.style.background])"
     )
@@ -159,14 +160,14 @@ def test_looking_inside_shows_density_and_window_of_a_point(open_page):
 
 
 @pytest.mark.parametrize(
-    "text", ["<script>window.hit = 1</script>", "😀", "שלום", "x" * 10_000, "   "]
+    "text", ["<script>window.hit = 1</script>", "😀", "שלום", "x" * 10_000, "   ", "x\n" * 101]
 )
 def test_hostile_texts_are_refused(open_page, text):
     page = open_page("speed=0&text=six")
     finish(page)
     page.fill("#text", text)
     page.click("#start")
-    refused = ("has not learnt", "at most 2000", "no text yet")
+    refused = ("has not learnt", "at most 2000", "At most 100 lines", "no text yet")
     assert any(words in page.inner_text("#write-status") for words in refused)
     assert page.evaluate("window.hit === undefined && job === null")
 
@@ -177,6 +178,10 @@ def test_characters_outside_of_the_alphabet_are_shown_and_replaced(open_page):
     assert page.inner_text("#unknown") == "The network has not learnt: ï \u2014 \u201c \u201d"
     page.click("#plain")
     assert page.input_value("#text") == 'six - "two"'
+    page.fill("#text", "s\u00adi\u200bx")
+    assert page.inner_text("#unknown") == "The network has not learnt: U+00AD U+200B"
+    page.click("#plain")
+    assert page.input_value("#text") == "six"
 
 
 def test_a_line_is_recorded_kept_and_written_with(open_page):
@@ -201,6 +206,58 @@ def test_a_line_is_recorded_kept_and_written_with(open_page):
     page.click("#start")
     finish(page)
     assert page.inner_text("#write-status").startswith("Wrote ")
+
+
+def test_a_kept_line_is_lost_only_to_a_better_one(open_page, tmp_path):
+    page, asked, answers = open_page("speed=0&text=six"), [], iter([False, True])
+
+    def answer(dialog):
+        asked.append(dialog.message)
+        dialog.accept() if next(answers) else dialog.dismiss()
+
+    page.on("dialog", answer)
+    finish(page)
+    page.click("#to-record")
+    page.evaluate(DRAW, ["record-pad", STROKES, "pen"])
+    page.click("#keep")
+    page.click("#previous")
+    assert page.inner_text("#record-status") == "Sentence 1 of 30; 1 kept, this one, too."
+    page.evaluate(DRAW, ["record-pad", STROKES[:1], "pen"])
+    page.click("#keep")
+    (line,) = json.loads(saved(page, "#record-save"))["lines"]
+    assert len(line["strokes"]) == 1
+
+    hand = {"format": "hand", "version": 1, "lines": [{**line, "text": "six"}]}
+    (tmp_path / "hand.json").write_text(json.dumps(hand))
+    for kept in (line["text"], "six"):  # the first time it is not to replace what is there
+        page.set_input_files("#record-file", tmp_path / "hand.json")
+        page.wait_for_function("byId('record-file').value === ''")
+        assert page.evaluate("recording.lines.map((line) => line.text)") == [kept]
+    assert len(asked) == 2 and asked[0].startswith("Replace the lines recorded here")
+    for text, words in (("\u00ef", "The network has not learnt: \u00ef"), (" ", "Line 1 in this")):
+        hand["lines"][0]["text"] = text
+        (tmp_path / "hand.json").write_text(json.dumps(hand))
+        page.set_input_files("#record-file", tmp_path / "hand.json")
+        page.wait_for_function("byId('record-file').value === ''")
+        assert page.inner_text("#record-status").startswith(words)
+    page.evaluate("() => { Storage.prototype.setItem = () => { throw new Error('full'); }; }")
+    page.click("#skip")
+    assert "This browser keeps nothing" in page.inner_text("#record-status")
+
+
+def test_a_stroke_that_is_undone_while_it_is_drawn_does_not_go_on(open_page):
+    page = open_page("speed=0&text=six")
+    page.click("#to-record")
+    page.evaluate(DRAW, ["record-pad", STROKES, "pen"])
+    fire = (
+        "(kind) => byId('record-pad').dispatchEvent(new PointerEvent(kind, "
+        "{pointerId: 5, pointerType: 'pen', clientX: 99, clientY: 300}))"
+    )
+    page.evaluate(fire, "pointerdown")
+    page.click("#record-undo")
+    for kind in ("pointermove", "pointerup"):
+        page.evaluate(fire, kind)
+    assert page.evaluate("recording.pad.strokes.map((stroke) => stroke.length)") == [3, 2]
 
 
 def test_a_touch_is_ignored_while_a_pen_is_down(open_page):

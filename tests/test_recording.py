@@ -255,6 +255,13 @@ def test_a_style_is_the_first_lines_joined_on_one_baseline(tmp_path, number, cou
     np.testing.assert_array_equal(utils.read_line(path), styles.read_hand(path)[0][0])
 
 
+def test_what_would_count_twice_is_not_written_beside_a_recording(tmp_path):
+    hand(tmp_path / "hand.json")
+    with pytest.raises(UserError, match=r"hand.json is read from there as it is, and would count"):
+        recording.convert([tmp_path / "hand.json"], tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["hand.json"]
+
+
 def test_a_recording_tells_what_it_says_itself(tmp_path):
     path = write_hand(tmp_path / "hand.json", record(lines_of_hand(1)[0], "it"))
     with pytest.raises(UserError, match="leave --style_text out"):

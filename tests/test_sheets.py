@@ -395,6 +395,7 @@ def test_pictures_of_a_text_are_animated_and_written_as_png(here):
         (["--ruled"], "argument --ruled: goes with --paper, which is missing"),
         (["--speed=2"], "argument --speed: goes with --animate, which is missing"),
         (["--paper=A4", "--x_height=0"], "argument --x_height: '0' is not a number of at least"),
+        (["--paper=A4", "--x_height=5"], "argument --x_height: more than half of --line_spacing"),
         (["--paper=A4", "--filename=no/a"], "--filename no/a.page-1.svg is in a folder that does"),
     ],
 )

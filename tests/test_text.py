@@ -115,6 +115,11 @@ def test_batches_hold_whole_lines_with_their_own_texts(corpus, join_lines):
     assert data.texts == TEXTS and np.array_equal(data.raw_data[3][1:], lines[3][1:])
 
 
+def test_lines_of_unknown_characters_alone_are_refused(corpus):
+    with pytest.raises(UserError, match=r"all texts in .* have characters .*; it can write: x$"):
+        TextLoader(4, 20.0, corpus[0], seed=0, alphabet="x")
+
+
 def test_the_same_seed_gives_the_same_batches(corpus):
     def batch(seed):
         data = TextLoader(4, 20.0, corpus[0], seed=seed)

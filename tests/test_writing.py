@@ -67,10 +67,10 @@ def test_a_line_that_does_not_end_is_given_up_and_told(model):
     ("points", "step", "words"),
     [
         (200, 9, ""),
-        (80, 9, "its length is that of another text"),
-        (470, 9, "its length is that of another text"),
-        (200, 3, "its width is that of another text"),
-        (200, 20, "its width is that of another text"),
+        (80, 9, "its length does not fit its text"),
+        (470, 9, "its length does not fit its text"),
+        (200, 3, "its width does not fit its text"),
+        (200, 20, "its width does not fit its text"),
         (700, 9, "it did not end"),
     ],
 )
@@ -217,7 +217,7 @@ def test_style_is_a_name_a_file_or_a_line_of_the_database(tmp_path, monkeypatch,
     assert styles.load_style("mine.npy", "my own").text == "my own"
 
     shutil.copytree(corpus[0], tmp_path / "data")
-    assert styles.load_style("s00-000-03").text == TEXTS[2]
+    assert styles.load_style("s00-000-04").text == TEXTS[3]
     folder = tmp_path / "data" / "lineStrokes" / "s00" / "s00-001"
     folder.mkdir(parents=True)
     for k in range(5, 10):
@@ -317,13 +317,26 @@ def test_flags_are_refused_before_anything_is_drawn(here, capsys, monkeypatch, f
     assert names(here) == []
 
 
+def test_a_text_too_long_for_a_line_and_an_unknown_character_in_a_style_are_refused(model):
+    with pytest.raises(UserError, match=r"the text has 600 characters, and a line at most 500; br"):
+        writing.write_lines(model, sess(), ["one " * 150], 0.5)
+    style = STYLE._replace(text="e {")
+    with pytest.raises(UserError, match=r"the text of the style has '\{' as its character 3"):
+        writing.write_lines(model, sess(), ["one"], 0.5, style)
+
+
+def test_a_style_whose_ink_does_not_fit_its_text_is_told(tmp_path):
+    np.save(tmp_path / "mine.npy", STYLE.strokes)
+    with pytest.warns(UserWarning, match=r"--style .*mine.npy: .* its length does not fit its te"):
+        styles.load_style(str(tmp_path / "mine.npy"), "far too many characters for so little ink")
+
+
 @pytest.mark.parametrize("paper", [[], ["--paper=A6"]])
 def test_a_character_that_is_not_known_is_told_by_its_line_in_the_file(here, capsys, paper):
     (here / "letter.txt").write_text("one\n\n\ttwo  {\n")
-    text = "two {" if paper else "\ttwo  {"
-    place = text.index("{") + 1 if paper else 1
     assert status_of(sample.main, ["--text_file=letter.txt", *paper]) == 2
-    message = f"line 3 of letter.txt has {text[place - 1]!r} as its character {place}"
+    place = 5 if paper else 6  # on sheets runs of spaces are one
+    message = f"line 3 of letter.txt has '{{' as its character {place}"
     assert message in capsys.readouterr().err
 
 

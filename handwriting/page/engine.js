@@ -330,7 +330,7 @@ function findProblem({text, points}) {
   const ink = {length: points.length, width: Math.max(...x) - Math.min(...x)};
   for (const [name, [low, high]] of Object.entries(USUAL)) {
     const each = ink[name] / text.length;
-    if (each < low || each > high) return `its ${name} is that of another text`;
+    if (each < low || each > high) return `its ${name} does not fit its text`;
   }
   return "";
 }

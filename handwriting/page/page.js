@@ -28,7 +28,7 @@ function savePNG() {
 }
 
 function saveHand() {
-  const lines = sheet.lines.map((line) =>
+  const lines = sheet.lines.filter((line) => !line.stopped).map((line) =>
     toLine(line.text, placed(line).strokes, LINE_SPACING * sheet.places[line.number]));
   download("hand.json", writeHand(lines), "application/json");
 }
@@ -59,6 +59,7 @@ const scribbleModel = once(() => new Model(readTensors(byId("scribble-weights").
 const scribble = {seed: 0};
 
 function goOn() {
+  if (!scribble.pad.strokes.length) return say("scribble-status", "Draw a beginning first.");
   const pad = scribble.pad, model = scribbleModel(), {baseline, x_height: xHeight} = pad.guide;
   const scale = xHeight / X_HEIGHT, [x, y] = pad.strokes.at(-1)?.at(-1) ?? [20, baseline];
   const most = pad.canvas.clientWidth - 10;
@@ -80,7 +81,7 @@ function goOn() {
     },
     drawn: () => pad.draw(),
     ended: () => {
-      say("scribble-status", "Press the button again for another end.");
+      say("scribble-status", "Press Go on again for another end.");
       showButtons();
     },
   });
@@ -89,6 +90,7 @@ function goOn() {
 /** Draw a continuation of nothing away when the beginning changes. */
 function scribbleChanged() {
   job = null;
+  say("scribble-status", "");
   scribble.pad.added = [];
   scribble.pad.draw();
 }
@@ -96,7 +98,7 @@ function scribbleChanged() {
 // -------------------------------------------------------------------------------- recording
 
 const KEPT = "handwriting-recording";  // in the browser's storage
-const recording = {lines: [], next: 0};
+const recording = {lines: [], next: 0, note: ""};
 
 function loadRecording() {
   try {
@@ -107,11 +109,12 @@ function loadRecording() {
 }
 
 function recordingChanged() {
+  recording.note = "";
   try {
     const hand = JSON.parse(writeHand(recording.lines));
     localStorage.setItem(KEPT, JSON.stringify({hand, next: recording.next}));
   } catch {
-    say("record-status", "This browser keeps nothing: save hand.json before you leave.");
+    recording.note = " This browser keeps nothing: save hand.json before you leave.";
   }
   fillHands();
   showRecorder();
@@ -121,7 +124,9 @@ function showRecorder() {
   const sentence = SENTENCES[recording.next], done = sentence === undefined, {pad} = recording;
   say("sentence", done ? "That was the last sentence. Thank you." : sentence);
   const place = Math.min(recording.next + 1, SENTENCES.length);
-  say("record-status", `Sentence ${place} of ${SENTENCES.length}; ${recording.lines.length} kept.`);
+  const again = recording.lines.some(({text}) => text === sentence) ? ", this one, too" : "";
+  say("record-status", `Sentence ${place} of ${SENTENCES.length}; ` +
+    `${recording.lines.length} kept${again}.${recording.note}`);
   byId("keep").disabled = done || !pad.strokes.length;
   byId("skip").disabled = done;
   byId("previous").disabled = recording.next === 0;
@@ -131,24 +136,31 @@ function showRecorder() {
 }
 
 function nextSentence(keep) {
-  if (keep) recording.lines.push(recording.pad.line(SENTENCES[recording.next]));
+  if (keep) {
+    const text = SENTENCES[recording.next];
+    recording.lines = recording.lines.filter((line) => line.text !== text);
+    recording.lines.push(recording.pad.line(text));
+  }
   recording.next++;
   recording.pad.clear();
   recordingChanged();
 }
 
-/** Go back to the sentence before, to write it again. */
+/** Go back to the sentence before; what was kept of it stays until another line of it is kept. */
 function previousSentence() {
   recording.next--;
-  const text = SENTENCES[recording.next];
-  recording.lines = recording.lines.filter((line) => line.text !== text);
   recording.pad.clear();
   recordingChanged();
 }
 
 async function openHand(file) {
   try {
-    recording.lines = readHand(await file.text());
+    const lines = readHand(await file.text());
+    const unknown = unknownIn(lines.map(({text}) => text).join(""));
+    if (unknown.length) throw new Error(`The network has not learnt: ${unknown.join(" ")}`);
+    const question = "Replace the lines recorded here by those of the file?";
+    if (recording.lines.length && !confirm(question)) return;
+    recording.lines = lines;
     const kept = new Set(recording.lines.map(({text}) => text));
     recording.next = SENTENCES.findIndex((sentence) => !kept.has(sentence));
     if (recording.next < 0) recording.next = SENTENCES.length;
@@ -195,8 +207,9 @@ function connect() {
   });
   for (const id of ["pen", "look"]) on(id, "input", drawSheet);
   on("point", "input", () => {
+    const shown = byId("point").valueAsNumber;
     if (job) stop();
-    sheet.shown = byId("point").valueAsNumber;
+    sheet.shown = shown;
     drawSheet();
   });
   on("save-svg", "click", () => download("handwriting.svg",
@@ -228,7 +241,10 @@ function connect() {
   on("record-save", "click", () =>
     download("hand.json", writeHand(recording.lines), "application/json"));
   on("record-load", "click", () => byId("record-file").click());
-  on("record-file", "change", () => openHand(byId("record-file").files[0]));
+  on("record-file", "change", async () => {
+    await openHand(byId("record-file").files[0]);
+    byId("record-file").value = "";  // so that the same file can be opened again
+  });
   on("forget", "click", () => {
     if (!confirm("Delete all recorded lines from this browser?")) return;
     Object.assign(recording, {lines: [], next: 0});

@@ -117,6 +117,7 @@ class Pad {
 
   undo() {
     this.strokes.pop();
+    this.pointer = null;
     this.changed();
     this.draw();
   }
@@ -232,9 +233,9 @@ function writeHand(lines) {
 /** The lines of a hand.json; throws an Error with a sentence if it is none. */
 function readHand(content) {
   const isNumber = (v) => Number.isFinite(v);
-  const isLine = (line) => typeof line?.text === "string" && isNumber(line.guide?.baseline) &&
-    line.guide.x_height > 0 && line.strokes?.length > 0 && line.strokes.every?.((stroke) =>
-    stroke.length > 0 && stroke.every?.((s) => s.length === 4 && s.every?.(isNumber)));
+  const isLine = (line) => typeof line?.text === "string" && line.text.trim() &&
+    isNumber(line.guide?.baseline) && line.guide.x_height > 0 && line.strokes?.length > 0 && line.strokes.every?.((stroke) =>
+    stroke.length > 0 && stroke.every?.((s) => [3, 4].includes(s.length) && s.every?.(isNumber)));
   let hand;
   try {
     hand = JSON.parse(content);
@@ -242,9 +243,9 @@ function readHand(content) {
     throw new Error("This file is no JSON.");
   }
   if (hand?.format !== "hand" || hand.version !== 1) throw new Error("This file is no hand.json.");
-  if (!Array.isArray(hand.lines) || !hand.lines.every(isLine)) {
-    throw new Error("A line in this hand.json is damaged.");
-  }
+  if (!hand.lines?.length) throw new Error("This hand.json holds no lines.");
+  const damaged = hand.lines.findIndex((line) => !isLine(line));
+  if (damaged >= 0) throw new Error(`Line ${damaged + 1} in this hand.json is damaged.`);
   return hand.lines;
 }
 

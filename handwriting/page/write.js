@@ -2,7 +2,7 @@
 // engine.js, its geometry drawing.js.
 "use strict";
 
-const MOST_CHARACTERS = 2000;  // of a text
+const MOST_CHARACTERS = 2000, MOST_LINES = 100;  // of a text
 const SLICE = 12;  // milliseconds of computing in a frame of the screen
 const EDGE = 120;  // pen units around the writing
 const TOP = 300, BOTTOM = 220;  // pen units above the first baseline and below the last
@@ -24,7 +24,7 @@ const styles = JSON.parse(byId("styles").textContent);
 
 // ------------------------------------------------------------------------- work in slices
 
-let job = null;  // what runs: {steps, computed}: its steps so far, milliseconds of computing
+let job = null;  // what runs: its steps so far, milliseconds computed, and whether it writes
 
 /** Run steps, a generator, a slice in each frame: shown(value) after each that yields something,
  * drawn() once a frame, ended(job) behind the last. speed(): such steps a second, 0: no limit. */
@@ -78,7 +78,7 @@ const PLAIN = {"‘": "'", "’": "'", "‚": "'", "“": '"', "”": '"', "„"
 /** The text with typographic quotes, dashes and accents as plain characters (text.py). */
 function plain(text) {
   const replaced = [...text].map((c) => PLAIN[c] ?? c).join("");
-  return replaced.normalize("NFKD").replace(/\p{M}/gu, "");
+  return replaced.normalize("NFKD").replace(/[\p{M}\p{Cf}]/gu, "");
 }
 
 /** Characters of a text that the network has not learnt. */
@@ -87,15 +87,23 @@ function unknownIn(text) {
   return [...new Set(text)].filter((c) => !known.has(c) && !/\s/.test(c));
 }
 
+/** A character, or its number where it shows nothing. */
+function visible(character) {
+  const number = character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
+  return /[\p{C}\p{Z}]/u.test(character) ? `U+${number}` : character;
+}
+
 /** Show what cannot be written; returns whether all can. */
 function checkText() {
   const text = byId("text").value, unknown = unknownIn(text);
   let problem = "";
   if (text.length > MOST_CHARACTERS) {
     problem = `The text has ${text.length} characters; at most ${MOST_CHARACTERS} can be written.`;
+  } else if (text.split("\n").length > MOST_LINES) {
+    problem = `At most ${MOST_LINES} lines can be written.`;
   } else if (unknown.length) {
     const more = unknown.length > 20 ? ` and ${unknown.length - 20} more` : "";
-    problem = `The network has not learnt: ${unknown.slice(0, 20).join(" ")}${more}`;
+    problem = `The network has not learnt: ${unknown.slice(0, 20).map(visible).join(" ")}${more}`;
   }
   say("unknown", problem);
   byId("unknown").hidden = !problem;
@@ -152,6 +160,7 @@ function startWriting() {
       showButtons();
     },
   });
+  job.writes = true;
   showButtons();
 }
 
@@ -165,9 +174,12 @@ function replay() {
 }
 
 function stop() {
-  job = null;
   const line = sheet.lines.at(-1);
-  if (line) line.points.at(-1)[2] = 1;
+  if (line && job?.writes) {
+    line.points.at(-1)[2] = 1;
+    line.stopped = true;
+  }
+  job = null;
   sheet.shown = countPoints();
   say("write-status", "Stopped.");
   drawSheet();
@@ -179,6 +191,7 @@ function showButtons() {
   for (const id of ["replay", "save-svg", "save-png", "save-hand"]) {
     byId(id).disabled = Boolean(job) || !sheet.lines.length;
   }
+  byId("save-hand").disabled ||= sheet.lines.every((line) => line.stopped);
 }
 
 const countPoints = () => sheet.lines.reduce((total, line) => total + line.points.length, 0);
