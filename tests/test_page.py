@@ -34,7 +34,7 @@ KINDS = {
 }
 SCRIPTS = "".join(
     f"const {name} = require({json.dumps(str(FOLDER / name))} + '.js');"
-    for name in ("engine", "drawing", "recorder")
+    for name in ("engine", "lines", "drawing", "recorder")
 )
 
 
@@ -169,6 +169,38 @@ def test_the_engine_finds_the_same_problems(points, step, words):
     assert problem == writing.find_problem(given["text"], strokes) and words in problem
 
 
+def test_of_a_line_drawn_ahead_the_best_drawing_is_kept_and_shown_point_by_point():
+    _, weights = make_network(**KINDS["text"])
+    found = node(
+        """
+        const model = new engine.Model(engine.readTensors(given.weights)), {texts} = given;
+        const drawn = (noise) => { let line; for (line of engine.drawLine(model, noise, texts[1],
+          0.5, null)); return {...line, problem: engine.findProblem(line)}; };
+        const noise = new engine.Noise(3), all = [1, 2, 3].map(() => drawn(noise));
+        let step, steps = lines.bestLine(model, new engine.Noise(3), texts[1], 0.5, null);
+        do { step = steps.next(); } while (!step.done);
+        const style = {strokes: given.strokes, text: "one"}, shown = [[], []], kept = [];
+        for (const line of lines.writeLines(model, new engine.Noise(4), texts, 0.5, style)) {
+          if (!line) continue;
+          shown[line.number].push(line.points.length);
+          kept[line.number] = [line.text, line.points.length, line.zHats.length];
+        }
+        return {all: all.map((line) => [Boolean(line.problem), line.points.length]), shown, kept,
+          best: [Boolean(step.value.problem), step.value.points.length]};
+        """,
+        weights=weights,
+        texts=["two", "six seven two"],
+        strokes=STYLE.strokes.tolist(),
+    )
+    good = [line for line in found["all"] if not line[0]]
+    assert len({points for _, points in found["all"]}) > 1 and good
+    assert found["best"] == min(good)
+    (first, second), kept = found["shown"], found["kept"]
+    assert second == list(range(1, kept[1][1] + 1))  # drawn whole, then shown once
+    assert first[-1] == kept[0][1] and [text for text, *_ in kept] == ["two", "six seven two"]
+    assert kept[1][1] == kept[1][2]
+
+
 def test_noise_is_repeatable_and_of_the_right_kind():
     numbers = node(
         """
@@ -292,7 +324,7 @@ def test_the_page_is_one_file_with_the_weights_in_it(text_run, tmp_path, capsys)
     assert f"Wrote {path}" in capsys.readouterr().out
     page = path.read_text()
     assert not re.search(r"""(src|href)=["'](?!data:)|@import|url\(""", page.split("<script")[0])
-    assert "<script src" not in page and page.count("</script>") == 8
+    assert "<script src" not in page and page.count("</script>") == 9
     packed = re.search(r'<script id="text-weights"[^>]*>([^<]*)</script>', page)[1]
     tensors, weights = load(base64.b64decode(packed)), read_weights(text_run / "model.safetensors")
     assert tensors.keys() == weights.keys()

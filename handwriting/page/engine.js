@@ -14,8 +14,7 @@ const ENDS = 3;  // symbols of the end behind a text
 const MOST_POINTS = 60;  // for each character; and so many more for a line
 const GONE = 0.01;  // of the window's weight left on a text: it has run past the end
 const USUAL = {length: [9, 45], width: [90, 345]};  // points, pen units for each character
-const ENOUGH = 8, TRIES = 4;  // characters: shorter texts vary more; drawings, until one is good
-const HAND = "the quick brown fox jumps over a lazy dog";
+const ENOUGH = 8;  // characters: shorter texts vary more
 
 // ---------------------------------------------------------------------------------- weights
 
@@ -335,35 +334,6 @@ function findProblem({text, points}) {
   return "";
 }
 
-/** Draw a text until a drawing is good: yields as drawLine does. */
-function* writeLine(model, noise, text, bias, style) {
-  for (let tries = 0; tries < TRIES; tries++) {
-    const line = yield* drawLine(model, noise, text, bias, style);
-    line.problem = findProblem(line);
-    if (!line.problem) return;
-  }
-}
-
-/** A hand at random: the style of a sentence that is drawn for nothing else. */
-function* drawHand(model, noise, bias) {
-  const known = HAND.split(" ").filter((word) => !encode(word, model.alphabet).includes(-1));
-  let line;
-  for (line of writeLine(model, noise, known.join(" "), bias, null)) yield null;
-  return {strokes: line.points, text: line.text};
-}
-
-/** Draw texts, all in one hand, as `write_lines` of writing.py: yields null while nothing is to be
- * seen, else a line as drawLine does, with its number; one drawn again has the same number. */
-function* writeLines(model, noise, texts, bias, style) {
-  if (!style && texts.length > 1) style = yield* drawHand(model, noise, bias);
-  for (const [number, text] of texts.entries()) {
-    for (const line of writeLine(model, noise, text, bias, style)) {
-      if (line) line.number = number;
-      yield line;
-    }
-  }
-}
-
 /** Where the pen is after each point. */
 function positions(points) {
   let x = 0, y = 0;
@@ -395,6 +365,6 @@ function levelMixture(m, slope) {
 }
 
 if (typeof module !== "undefined") {
-  module.exports = {readTensors, Model, Noise, mixture, encode, drawFreely, drawLine, writeLines,
+  module.exports = {readTensors, Model, Noise, mixture, encode, drawFreely, drawLine,
     findProblem, positions, baseline, level, levelMixture};
 }

@@ -234,7 +234,8 @@ function writeHand(lines) {
 function readHand(content) {
   const isNumber = (v) => Number.isFinite(v);
   const isLine = (line) => typeof line?.text === "string" && line.text.trim() &&
-    isNumber(line.guide?.baseline) && line.guide.x_height > 0 && line.strokes?.length > 0 && line.strokes.every?.((stroke) =>
+    isNumber(line.guide?.baseline) && line.guide.x_height > 0 && line.strokes?.length > 0 &&
+    line.strokes.every?.((stroke) =>
     stroke.length > 0 && stroke.every?.((s) => [3, 4].includes(s.length) && s.every?.(isNumber)));
   let hand;
   try {

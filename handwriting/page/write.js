@@ -1,5 +1,5 @@
 // The part of the interface that writes and looks inside; page.js has the others. The network is
-// engine.js, its geometry drawing.js.
+// engine.js, what draws lines with it lines.js, their geometry drawing.js.
 "use strict";
 
 const MOST_CHARACTERS = 2000, MOST_LINES = 100;  // of a text
