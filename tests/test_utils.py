@@ -203,7 +203,7 @@ def test_loader_says_where_the_database_is_to_be_had(tmp_path, kind):
         (path / "lineStrokes").mkdir(parents=True)
     elif kind == "is not a folder":
         path.write_text("")
-    words = f"{path} {kind}; ask for .*https://fki.tic.heia-fr.ch/.* put it at {path}/{TAR}"
+    words = f"{path} {kind}.*; ask for .*https://fki.tic.heia-fr.ch/.* put it at {path}/{TAR}"
     with pytest.raises(UserError, match=words):
         load(path)
 
