@@ -8,8 +8,8 @@ Measured in 762 lines, every 15th of the database: 15 ms from point to point wit
 20 ms by turns, 14.6 to 15.9 on average of a line), a mean move of 20 pen units there (median 18),
 and standard deviations of all moves of 42 and 37.
 
-`python -m handwriting.recording FILE... --out FOLDER` writes recordings, InkML and SVG as the
-database's archives.
+`python -m handwriting.database convert FILE... --out FOLDER` writes recordings, InkML and SVG as
+the database's archives.
 """
 
 import json
@@ -215,9 +215,9 @@ def convert(paths, folder):
 
 
 def main(argv=None):
-    with errors_as_sentences("recording"):
+    with errors_as_sentences("convert"):
         about = "Write recordings (hand.json), InkML and SVG paths as the database's archives."
-        parser = Parser("recording", about)
+        parser = Parser("python -m handwriting.database convert", about)
         parser.add_argument("files", nargs="+", metavar="FILE", type=file_name)
         parser.add_argument("--out", required=True, metavar="FOLDER", type=file_name,
             help="where lineStrokes-all.tar.gz is written, and ascii-all.tar.gz of lines with "
@@ -225,7 +225,3 @@ def main(argv=None):
         args = parser.parse_args(argv)
         number = convert(args.files, args.out)
         say(f"Wrote {number} line{'s' * (number != 1)} to {args.out}")
-
-
-if __name__ == "__main__":
-    main()

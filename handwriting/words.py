@@ -18,6 +18,7 @@ NO_STROKE = 10.0  # nats against a word without strokes: one that is joined to t
 X_HEIGHT = 100.0  # pen units, about; where the search for the hand's own begins
 SIZES = np.arange(-3, 6) / 4  # x-heights that a word may have, in octaves from the hand's
 SAME_SIZE = 1.15  # how much larger or smaller than the hand's a word's x-height may stay
+CAPITAL = 0.6  # the x-height of a text of capitals or digits alone, in their heights
 STRAY = 0.7  # x-heights between a word's baseline and those of its neighbours
 BESIDE = 50.0  # pen units beside a word at which others' points count half
 DOT = 0.12  # x-heights: what is shorter is drawn as a dash of this length
@@ -42,14 +43,16 @@ def find_words(lines):
     """The Words of drawn lines (with text, strokes, window as a Line has them) of one hand: a list
     for each line, in reading order. Words joined by a stroke are one Word.
 
-    The hand's x-height is the median over all words. A gap is the usual one where a line begins,
-    and kept between 0.6 and 2 times the usual one elsewhere.
+    The hand's x-height is the median over all words that have a small letter. A gap is the usual
+    one where a line begins, and kept between 0.6 and 2 times the usual one elsewhere.
     """
     parts = [split_words(line) for line in lines]
     size = X_HEIGHT
     for _ in range(2):
         guides = [guide_lines([strokes for _, strokes in words], size) for words in parts]
-        size = np.median([low - high for pairs in guides for low, high in pairs])
+        heights = np.array([low - high for pairs in guides for low, high in pairs])
+        small = [has_small(text) for words in parts for text, _ in words]
+        size = np.median(heights[small]) if any(small) else CAPITAL * np.median(heights)
     lines = [make_words(*both, size) for both in zip(parts, guides, strict=True)]
     gaps = [word.gap for words in lines for word in words[1:]]
     usual = max(np.median(gaps), 0.5) if gaps else 1.0
@@ -64,10 +67,11 @@ def make_words(parts, guides, size):
     """The Words of one line from its words (text, strokes), their guide lines and the hand's size.
 
     Where a word and its neighbours are larger or smaller by more than SAME_SIZE, they are made as
-    large as the rest. A baseline far from that of the neighbours, as quotation marks may give, is
-    theirs.
+    large as the rest; capitals alone tell no x-height and stay as they are. A baseline far from
+    that of the neighbours, as quotation marks may give, is theirs.
     """
     lows, heights = np.array(guides)[:, 0], -np.diff(guides)[:, 0]
+    heights[[not has_small(text) for text, _ in parts]] = size
     words, right = [], 0.0
     for k, (text, strokes) in enumerate(parts):
         around = slice(max(k - 2, 0), k + 3)
@@ -80,6 +84,11 @@ def make_words(parts, guides, size):
         words.append(Word(text, moved, (left - right) / unit))
         right = end
     return words
+
+
+def has_small(text):
+    """Whether a word has a small letter, whose height tells the size of the hand."""
+    return any(character.islower() for character in text)
 
 
 def box(strokes):

@@ -1,4 +1,4 @@
-"""handwriting/ink.py and `python -m handwriting.recording`: InkML and SVG become the database's."""
+"""handwriting/ink.py and `python -m handwriting.database convert`: InkML and SVG become lines."""
 
 import os
 import runpy
@@ -206,20 +206,16 @@ def test_ink_without_height_is_refused(strokes, words):
         ink.estimate_x_height([np.array(stroke, float) for stroke in strokes])
 
 
-@pytest.mark.parametrize("way", ["recording", "database"])
-def test_command_writes_archives_that_the_loader_reads(tmp_path, monkeypatch, way):
+def test_command_writes_archives_that_the_loader_reads(tmp_path, monkeypatch):
     line, strokes = ink_line()
     (tmp_path / "a.svg").write_text(to_svg(strokes, 0.05, "one two"))
     (tmp_path / "b.inkml").write_text(to_inkml(strokes, 30, "three"))
     write_hand(tmp_path / "hand.json", record(line, "four"))
     files = [str(tmp_path / name) for name in ("a.svg", "b.inkml", "hand.json")]
-    command = ["convert"] * (way == "database") + [*files, "--out", str(tmp_path / "mine")]
-    if way == "database":
-        monkeypatch.setattr(sys, "argv", ["database", *command])
-        monkeypatch.delitem(sys.modules, "handwriting.database")
-        runpy.run_module("handwriting.database", run_name="__main__")
-    else:
-        assert status_of(recording.main, command) == 0
+    command = ["database", "convert", *files, "--out", str(tmp_path / "mine")]
+    monkeypatch.setattr(sys, "argv", command)
+    monkeypatch.delitem(sys.modules, "handwriting.database")
+    runpy.run_module("handwriting.database", run_name="__main__")
     loader = utils.DataLoader(1, 20, data_dir=tmp_path / "mine")
     assert loader.texts == ["one two", "three", "four"]
     svg, inkml, hand = loader.raw_data

@@ -112,6 +112,19 @@ def test_words_that_a_stroke_joins_stay_together():
     assert max(len(stroke) for word in words for stroke in word.strokes) == 14
 
 
+@pytest.mark.parametrize(("text", "x_height"), [("ON ON ON ON one one one", 1.0), ("ON ON", 0.96)])
+def test_words_of_capitals_stay_as_tall_as_they_are(text, x_height):
+    """Capitals 1.6 x-heights tall; alone, six tenths of them are the x-height."""
+
+    def bend(strokes):
+        tall = [c.isupper() for c in text if c != " "]
+        return [stroke * [1, 1.6 if t else 1] for stroke, t in zip(strokes, tall, strict=True)]
+
+    (words,) = find_words([draw(text, bend=bend)])
+    heights = [np.ptp(np.concatenate(word.strokes)[:, 1]) * x_height for word in words]
+    assert heights == pytest.approx([1.6 if word.text == "ON" else 1.0 for word in words], rel=0.05)
+
+
 def test_every_word_stands_on_its_baseline():
     """In a line that rises and jumps down."""
 

@@ -108,13 +108,13 @@ function loadRecording() {
   } catch { /* A browser may keep nothing for files, or the text may be damaged. */ }
 }
 
-function recordingChanged() {
-  recording.note = "";
+function recordingChanged(note = "") {
+  recording.note = note;
   try {
     const hand = JSON.parse(writeHand(recording.lines));
     localStorage.setItem(KEPT, JSON.stringify({hand, next: recording.next}));
   } catch {
-    recording.note = " This browser keeps nothing: save hand.json before you leave.";
+    recording.note += " This browser keeps nothing: save hand.json before you leave.";
   }
   fillHands();
   showRecorder();
@@ -136,14 +136,16 @@ function showRecorder() {
 }
 
 function nextSentence(keep) {
+  let note = "";
   if (keep) {
-    const text = SENTENCES[recording.next];
-    recording.lines = recording.lines.filter((line) => line.text !== text);
-    recording.lines.push(recording.pad.line(text));
+    const line = recording.pad.line(SENTENCES[recording.next]), {text} = line;
+    recording.lines = [...recording.lines.filter((other) => other.text !== text), line];
+    const problem = findProblem({text, points: toPoints(line)});
+    if (problem) note = ` Look at the last line again: ${problem}.`;
   }
   recording.next++;
   recording.pad.clear();
-  recordingChanged();
+  recordingChanged(note);
 }
 
 /** Go back to the sentence before; what was kept of it stays until another line of it is kept. */
