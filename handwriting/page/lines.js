@@ -20,11 +20,12 @@ function* unseen(steps) {
 
 /** Draw a text until a drawing is good: yields as drawLine does. */
 function* writeLine(model, noise, text, bias, style) {
-  for (let tries = 0; tries < TRIES; tries++) {
-    const line = yield* drawLine(model, noise, text, bias, style);
+  let line;
+  for (let tries = 0; tries < TRIES && (!line || line.problem); tries++) {
+    line = yield* drawLine(model, noise, text, bias, style);
     line.problem = findProblem(line);
-    if (!line.problem) return line;
   }
+  return line;
 }
 
 /** The drawing of fewest points, of those with no problem, if there are: hesitant ones are hard to
@@ -55,7 +56,7 @@ function* showLine(line) {
 /** A hand at random: the style of a sentence that is drawn for nothing else. */
 function* drawHand(model, noise, bias) {
   const known = HAND.split(" ").filter((word) => !encode(word, model.alphabet).includes(-1));
-  const line = yield* bestLine(model, noise, known.join(" "), bias, null);
+  const line = yield* unseen(writeLine(model, noise, known.join(" "), bias, null));
   return {strokes: line.points, text: line.text};
 }
 
