@@ -175,11 +175,12 @@ def test_of_a_line_drawn_ahead_the_best_drawing_is_kept_and_shown_point_by_point
         """
         const model = new engine.Model(engine.readTensors(given.weights)), {texts} = given;
         const drawn = (noise) => { let line; for (line of engine.drawLine(model, noise, texts[1],
-          0.5, null)); return {...line, problem: engine.findProblem(line)}; };
+          0.5, style)); return {...line, problem: engine.findProblem(line)}; };
+        const style = {strokes: given.strokes, text: "one"};
         const noise = new engine.Noise(3), all = [1, 2, 3].map(() => drawn(noise));
-        let step, steps = lines.bestLine(model, new engine.Noise(3), texts[1], 0.5, null);
+        let step, steps = lines.bestLine(model, new engine.Noise(3), texts[1], 0.5, style);
         do { step = steps.next(); } while (!step.done);
-        const style = {strokes: given.strokes, text: "one"}, shown = [[], []], kept = [];
+        const shown = [[], []], kept = [];
         for (const line of lines.writeLines(model, new engine.Noise(4), texts, 0.5, style)) {
           if (!line) continue;
           shown[line.number].push(line.points.length);

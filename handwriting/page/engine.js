@@ -298,14 +298,27 @@ function* drawFreely(model, noise, bias, strokes) {
   }
 }
 
-/** Draw a text once, as `write_chunk` of writing.py. style: {strokes (pen units), text} or null.
- * Yields null for each point of the style, then the line {text, points (pen units), zHats, windows}
- * that grows by a point each time, and returns it at its end. */
-function* drawLine(model, noise, text, bias, style) {
+/** What a text behind a style, {strokes (pen units), text} or null, begins with: its symbols, where
+ * it begins among them, the state behind the style and its last point. Yields as readStyle does. */
+function* beginLine(model, text, style) {
   const before = style ? `${style.text} ` : "", chars = encode(before + text, model.alphabet);
-  const last = before.length + text.length - 1, most = MOST_POINTS * (text.length + 1);
-  const state = model.initialState(), line = {text, points: [], zHats: [], windows: []};
-  let point = yield* readStyle(model, state, style ? style.strokes : [], chars);
+  const state = model.initialState();
+  const point = yield* readStyle(model, state, style ? style.strokes : [], chars);
+  return {chars, first: before.length, state, point};
+}
+
+function copyState({layers, w, kappa}) {
+  const copies = layers.map(({h, c}) => ({h: h.slice(), c: c.slice()}));
+  return {layers: copies, w: w.slice(), kappa: kappa.slice()};
+}
+
+/** Draw a text once, as `write_chunk` of writing.py. begun: what beginLine returns. Yields the line
+ * {text, points (pen units), zHats, windows} that grows by a point each time, and returns it. */
+function* drawBegun(model, noise, text, bias, begun) {
+  const {chars, first} = begun, last = first + text.length - 1;
+  const most = MOST_POINTS * (text.length + 1), state = copyState(begun.state);
+  const line = {text, points: [], zHats: [], windows: []};
+  let {point} = begun;
   while (line.points.length < most) {
     const {zHat, phi, end} = model.step(point, state, chars);
     const place = phi.indexOf(Math.max(...phi)), left = sum(phi.subarray(0, last + 1));
@@ -314,11 +327,16 @@ function* drawLine(model, noise, text, bias, style) {
     point = samplePoint(mixture(zHat, bias, model.logSigmaMin), noise.next());
     line.points.push(model.penUnits(point));
     line.zHats.push(zHat);
-    line.windows.push(phi.subarray(before.length, last + 1));
+    line.windows.push(phi.subarray(first, last + 1));
     yield line;
   }
   line.points.at(-1)[2] = 1;
   return line;
+}
+
+/** Draw a text once behind a style: yields null for each of its points, then as drawBegun does. */
+function* drawLine(model, noise, text, bias, style) {
+  return yield* drawBegun(model, noise, text, bias, yield* beginLine(model, text, style));
 }
 
 /** What is wrong with a drawn line, or the empty string. */
@@ -365,6 +383,6 @@ function levelMixture(m, slope) {
 }
 
 if (typeof module !== "undefined") {
-  module.exports = {readTensors, Model, Noise, mixture, encode, drawFreely, drawLine,
-    findProblem, positions, baseline, level, levelMixture};
+  module.exports = {readTensors, Model, Noise, mixture, encode, drawFreely, beginLine,
+    drawBegun, drawLine, findProblem, positions, baseline, level, levelMixture};
 }

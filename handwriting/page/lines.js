@@ -31,10 +31,11 @@ function* writeLine(model, noise, text, bias, style) {
 /** The drawing of fewest points, of those with no problem, if there are: hesitant ones are hard to
  * read. */
 function* bestLine(model, noise, text, bias, style) {
+  const begun = yield* beginLine(model, text, style);
   let best;
   for (let tries = 0; tries < TRIES && (!best || best.problem); tries++) {
     for (let candidate = 0; candidate < CANDIDATES; candidate++) {
-      const line = yield* unseen(drawLine(model, noise, text, bias, style));
+      const line = yield* unseen(drawBegun(model, noise, text, bias, begun));
       line.problem = findProblem(line);
       const isBetter = best && Boolean(line.problem) === Boolean(best.problem)
         ? line.points.length < best.points.length : !line.problem;

@@ -271,7 +271,7 @@ function drawByEnds(context, line, count, width) {
   let k = 0;
   for (const stroke of line.strokes) {
     for (let j = 0; j < stroke.length && k < count; j++, k++) {
-      const share = 30 + 70 * sigmoid(-line.zHats[k][0]);
+      const share = 45 + 55 * sigmoid(-line.zHats[k][0]);
       context.strokeStyle = `color-mix(in srgb, ${ink} ${share.toFixed()}%, ${paper})`;
       strokePath(context, stroke.slice(Math.max(j - 1, 0), j + 1), width);
     }
