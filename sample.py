@@ -112,12 +112,12 @@ def parse_flags(argv):
     if "speed" in given and not args.animate:
         parser.error("argument --speed: goes with --animate, which is missing")
     sheets.check_flags(parser, args, given)
-    args.texts = lines = read_lines(args)
+    args.texts = args.lines = read_lines(args)
     if args.paper:
-        args.paragraphs = sheets.read_paragraphs(lines)
+        args.paragraphs = sheets.read_paragraphs(args.lines)
         args.texts = [piece for paragraph in args.paragraphs for piece in paragraph.pieces]
     elif args.text_file:
-        args.texts = [line.strip() for line in lines if line]
+        args.texts = [line.strip() for line in args.lines if line]
     if args.style_text and not (args.style and args.texts):
         parser.error("argument --style_text: goes with --style and a text, which is missing")
     if args.texts and "sample_length" not in given:
@@ -216,8 +216,8 @@ def draw_texts(args, model, sess):
     from model import BIAS
 
     if args.text_file and model.alphabet:
-        for k, line in enumerate(read_lines(args), 1):
-            if line.strip():
+        for k, line in enumerate(args.lines, 1):
+            if line:
                 text = " ".join(line.split()) if args.paper else line.strip()
                 check_text(text, model.alphabet, f"line {k} of {args.text_file}")
     style = load_style(args.style, args.style_text) if args.style else None

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from handwriting.checkpoint import find_run, load_weights, restore
+from handwriting.database import form_names
 from handwriting.evaluation import make_score
 from handwriting.export import write_line_strokes
 from handwriting.files import UserError, atomic_write
@@ -38,10 +39,10 @@ def choose_forms(data, places, num):
 
     Raises UserError unless so many have lines behind the first NUMBERS[-1].
     """
-    forms = {}
+    forms, names = {}, form_names(data.names)
     for k in places:
         if data.texts[k]:
-            forms.setdefault(data.names[k].rpartition("-")[0], []).append(k)
+            forms.setdefault(names[k], []).append(k)
     forms = sorted((form for form in forms.values() if len(form) > NUMBERS[-1]), key=len)
     if len(forms) < num:
         raise UserError(
