@@ -5,9 +5,9 @@ Sources: D. Ha, "Handwriting Generation Demo in TensorFlow" (2015), for the netw
 of its outputs; A. Graves, "Generating Sequences With Recurrent Neural Networks" (arXiv 1308.0850),
 whose equations are cited by number.
 
-`Model.step`, one point through all layers, defines the network. Whole sequences run faster by
-other means that tests hold equal to it: on a CPU the loop in handwriting/lstm.py, on a GPU the
-Keras layers (cuDNN).
+`Model.step`, one point through all layers, defines the network; handwriting/network/ holds the
+density, the cells and the window that it is made of. Whole sequences run faster by other means that
+tests hold equal to it: on a CPU the loop in network/lstm.py, on a GPU the Keras layers (cuDNN).
 
 A network with an alphabet writes a text: a soft window over its characters, moved by the first
 layer, tells all layers what is to be written (Graves, section 5.1).
@@ -18,268 +18,28 @@ transformed. All in scaled units (pen units / data_scale) unless a docstring say
 """
 
 import math
-from typing import NamedTuple
+from argparse import Namespace
 
-from handwriting.backend import compiled, keras, tf
-from handwriting.text import num_symbols
-from utils import START
+from handwriting.network import checkpoint
+from handwriting.network import window as windows
+from handwriting.network.backend import keras, split_rows, tf
+from handwriting.network.cells import LSTMState, RNNState, drop_out, layer_step, polar_inputs
+from handwriting.network.lstm import lstm_sequence
+from handwriting.network.mixture import (
+    SIGMA_MIN,
+    Mixture,
+    compiled_nll,
+    mixture,
+    negative_log_likelihood,
+)
+from handwriting.network.sampling import draw_samples
+from handwriting.network.window import WINDOW, WindowState, window_step
+from handwriting.text.alphabet import num_symbols
+from handwriting.text.writing import BIAS, write_texts
 
 import numpy as np
 
 LAYERS = {"rnn": keras.layers.SimpleRNN, "gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
-SIGMA_MIN = 0.288  # pen units: 1 / sqrt(12), the standard deviation of rounding to pen units
-LOG_SIGMA_MIN = -8.1  # 0.0003 scaled units, the floor where no data_scale is known
-LOG_SIGMA_MAX = 80.0
-RHO_HAT_MAX = 8.0  # keeps 1 - rho^2 above 4e-7
-LOGIT_MAX = 1e4  # of Z_0 and pi_hat
-DISTANCE_MAX = 1e9  # from a mean to a point, per axis: its square over sigma^2 stays within float32
-WINDOW = 10  # components of the window, K
-PACE = 0.047  # characters a point, at which an untrained window moves: 21 points a character
-BIAS = 2.0  # at which texts are drawn where none is given: what reads best
-CHUNK = 100  # points drawn by one call of the compiled sampling loop
-GROUP = 16  # samples in one sampling loop; more samples run as several loops at once
-
-
-class Mixture(NamedTuple):
-    """The density of a point: M bivariate normals and a Bernoulli end of stroke (eq. 16)."""
-
-    pi: tf.Tensor  # [..., M] weights, they sum to 1
-    mu1: tf.Tensor  # [..., M] mean of dx
-    mu2: tf.Tensor  # [..., M] mean of dy
-    sigma1: tf.Tensor  # [..., M] standard deviation of dx
-    sigma2: tf.Tensor  # [..., M] standard deviation of dy
-    rho: tf.Tensor  # [..., M] correlation of dx and dy
-    eos: tf.Tensor  # [...] probability that the point ends a stroke
-
-
-class LSTMState(NamedTuple):
-    """The state of an lstm layer."""
-
-    h: tf.Tensor  # [B, H] output
-    c: tf.Tensor  # [B, H] memory cell
-
-
-class RNNState(NamedTuple):
-    """The state of an rnn or gru layer."""
-
-    h: tf.Tensor  # [B, H] output
-
-
-class WindowState(NamedTuple):
-    """The state of the window over the characters."""
-
-    w: tf.Tensor  # [B, V] the symbols that it sees, weighted
-    kappa: tf.Tensor  # [B, K] its components' positions, in characters
-
-
-# ------------------------------------------------------------------------------- mixture density
-
-
-@tf.custom_gradient
-def clip_keep_inward_gradient(value, low, high):
-    """Clip value [...] to low..high, but keep gradients that pull it back into range.
-
-    A plain clip has no gradient outside, so a value there is stuck. The full gradient would push
-    it ever further out where that lowers the loss: weights grow without limit and the run
-    diverges.
-    """
-
-    def backward(d):
-        outward = ((value < low) & (d > 0.0)) | ((value > high) & (d < 0.0))
-        return tf.where(outward, 0.0, d), None, None
-
-    return tf.clip_by_value(value, low, high), backward
-
-
-def split_outputs(z_hat, log_sigma_min=LOG_SIGMA_MIN):
-    """Split z_hat [..., 1 + 6 M] into Z_0 [...] and pi, mu1, mu2, sigma1, sigma2, rho [..., M],
-    clipped.
-
-    Departure: without limits a density grows without bound on a single point and the loss becomes
-    NaN. The standard deviation of a component is at least s = exp(log_sigma_min) in every
-    direction: the smaller eigenvalue of its covariance is at least s^2 if sigma_j >= s and rho^2
-    <= (1 - e1) (1 - e2) with e_j = (s / sigma_j)^2.
-    """
-    clip = clip_keep_inward_gradient
-    eos_hat, z_hat = clip(z_hat[..., 0], -LOGIT_MAX, LOGIT_MAX), z_hat[..., 1:]
-    pi_hat, mu1, mu2, sigma1_hat, sigma2_hat, rho_hat = tf.split(z_hat, 6, axis=-1)
-    pi_hat = clip(pi_hat, -LOGIT_MAX, LOGIT_MAX)
-    sigma1_hat = clip(sigma1_hat, log_sigma_min, LOG_SIGMA_MAX)
-    sigma2_hat = clip(sigma2_hat, log_sigma_min, LOG_SIGMA_MAX)
-    e1, e2 = (tf.exp(2.0 * (log_sigma_min - s)) for s in (sigma1_hat, sigma2_hat))
-    # artanh r = ln(1 + r) - 1/2 ln(1 - r^2), with 1 - r^2 in a form that float32 keeps near r = 1
-    limit = tf.math.log1p(tf.sqrt((1.0 - e1) * (1.0 - e2))) - 0.5 * tf.math.log(e1 + e2 - e1 * e2)
-    limit = tf.minimum(limit, RHO_HAT_MAX)
-    return eos_hat, pi_hat, mu1, mu2, sigma1_hat, sigma2_hat, clip(rho_hat, -limit, limit)
-
-
-def mixture(z_hat, bias=0.0, log_sigma_min=LOG_SIGMA_MIN):
-    """The Mixture of the outputs z_hat [..., 1 + 6 M] (Graves, eq. 18 to 22; eos with the post's
-    sign).
-
-    bias >= 0: likely components become likelier, standard deviations exp(bias) times smaller (eq.
-    61, 62).
-    """
-    eos_hat, pi_hat, mu1, mu2, sigma1_hat, sigma2_hat, rho_hat = split_outputs(z_hat, log_sigma_min)
-    pi = tf.nn.softmax(pi_hat * (1.0 + bias))
-    sigma1, sigma2 = tf.exp(sigma1_hat - bias), tf.exp(sigma2_hat - bias)
-    return Mixture(pi, mu1, mu2, sigma1, sigma2, tf.tanh(rho_hat), tf.sigmoid(-eos_hat))
-
-
-def negative_log_likelihood(z_hat, target, log_sigma_min=LOG_SIGMA_MIN):
-    """Nats per point [...] of target [..., 3] under z_hat [..., 1 + 6 M] (Graves, eq. 26), in
-    logarithms.
-
-    With u_j = (x_j - mu_j) / sigma_j, eq. 24 and 25 give the logarithm of a component:
-    -1/2 ((u1 - rho u2)^2 / (1 - rho^2) + u2^2) - ln(2 pi sigma1 sigma2) - 1/2 ln(1 - rho^2).
-    """
-    eos_hat, pi_hat, mu1, mu2, sigma1_hat, sigma2_hat, rho_hat = split_outputs(z_hat, log_sigma_min)
-    dx, dy, eos = (target[..., k] for k in range(3))
-    clip = clip_keep_inward_gradient
-    u1 = clip(dx[..., None] - mu1, -DISTANCE_MAX, DISTANCE_MAX) * tf.exp(-sigma1_hat)
-    u2 = clip(dy[..., None] - mu2, -DISTANCE_MAX, DISTANCE_MAX) * tf.exp(-sigma2_hat)
-    # ln(1 - tanh(z)^2) in its own formula: in float32 tanh is 1 from about 9 on.
-    size = tf.abs(rho_hat)
-    log_1_rho2 = 2.0 * (math.log(2.0) - size - tf.math.log1p(tf.exp(-2.0 * size)))
-    quadratic = tf.square(u1 - tf.tanh(rho_hat) * u2) * tf.exp(-log_1_rho2) + tf.square(u2)
-    log_normal = -0.5 * (quadratic + log_1_rho2) - sigma1_hat - sigma2_hat - math.log(2.0 * math.pi)
-    log_density = tf.reduce_logsumexp(tf.nn.log_softmax(pi_hat) + log_normal, axis=-1)
-    return tf.nn.softplus((2.0 * eos - 1.0) * eos_hat) - log_density  # -ln eos, or -ln(1 - eos)
-
-
-@compiled
-def nll_and_gradient(z_hat, target, log_sigma_min):
-    """negative_log_likelihood [...] and its gradient by z_hat [..., 1 + 6 M]."""
-    with tf.GradientTape() as tape:
-        tape.watch(z_hat)
-        nll = negative_log_likelihood(z_hat, target, log_sigma_min)
-    return nll, tape.gradient(nll, z_hat)
-
-
-@tf.custom_gradient
-def compiled_nll(z_hat, target, log_sigma_min):
-    """negative_log_likelihood [...], compiled together with its gradient, once for each shape."""
-    nll, gradient = nll_and_gradient(z_hat, target, log_sigma_min)
-    return nll, lambda d_nll: (d_nll[..., None] * gradient, None, None)
-
-
-def sample_point(z_hat, noise, bias=0.0, log_sigma_min=LOG_SIGMA_MIN):
-    """A point [B, 3] drawn from z_hat [B, 1 + 6 M]; noise [B, 4]: two uniform, two normal."""
-    m = mixture(z_hat, bias, log_sigma_min)
-    below = tf.cast(tf.cumsum(m.pi, axis=-1)[:, :-1] < noise[:, :1], tf.int32)
-    chosen = tf.one_hot(tf.reduce_sum(below, axis=-1), m.pi.shape[-1])
-    mu1, mu2, sigma1, sigma2, rho = (tf.reduce_sum(chosen * value, axis=-1) for value in m[1:6])
-    n1, n2 = noise[:, 2], noise[:, 3]
-    dx = mu1 + sigma1 * n1
-    dy = mu2 + sigma2 * (rho * n1 + tf.sqrt(1.0 - tf.square(rho)) * n2)
-    return tf.stack([dx, dy, tf.cast(noise[:, 1] < m.eos, tf.float32)], axis=-1)
-
-
-def draw_noise(sess, num, rows):
-    """The noise [num, rows, 4] of `sample_point` for so many points, by a tf.random.Generator.
-
-    By a key that it draws, since its streams for seeds that follow each other are one stream,
-    moved by four numbers: rows would come again.
-    """
-    keys = tf.unstack(sess.uniform_full_int([2, 2], tf.int32))
-    shape = [num, rows, 2]
-    draw = (tf.random.stateless_uniform, tf.random.stateless_normal)
-    return tf.concat([f(shape, key) for f, key in zip(draw, keys, strict=True)], axis=2)
-
-
-# ------------------------------------------------------------------- one point through one layer
-
-
-def polar_inputs(x):
-    """x [..., 3] with the direction and log length of each move behind it: dx / r, dy / r, 1/2 ln
-    r; [..., 6].
-
-    r, the length of the move, is at least 0.01 scaled units, a fifth of a pen unit at the usual
-    data_scale.
-    """
-    move = tf.clip_by_value(x[..., :2], -DISTANCE_MAX, DISTANCE_MAX)
-    r2 = tf.maximum(tf.reduce_sum(tf.square(move), axis=-1, keepdims=True), 1e-4)
-    return tf.concat([x, move * tf.math.rsqrt(r2), 0.25 * tf.math.log(r2)], axis=-1)
-
-
-def normalise(v):
-    """v [..., H] with mean 0 and standard deviation 1 over the units."""
-    v = v - tf.reduce_mean(v, axis=-1, keepdims=True)
-    return v * tf.math.rsqrt(tf.reduce_mean(tf.square(v), axis=-1, keepdims=True) + 1e-5)
-
-
-def lstm_step(z, c, peephole=None, norm=None):
-    """The new LSTMState (h', c') from the gates' inputs z, four of [B, H] in the order i, f, g, o,
-    and c [B, H].
-
-    i = sigmoid(z_i + p_i c), f = sigmoid(z_f + p_f c), g = tanh(z_g), c' = f c + i g, o =
-    sigmoid(z_o + p_o c') and h' = o tanh c' (Graves, eq. 7 to 11). peephole [3, H]: p_i, p_f, p_o,
-    else 0. norm [2, 5, H]: gains and offsets of layer normalisation (Ba, Kiros and Hinton, arXiv
-    1607.06450, eq. 20 to 22): each z, and the c' inside tanh, is normalised over the layer's
-    units, multiplied by its gain and moved by its offset.
-    """
-    i, f, g, o = z
-    if norm is not None:
-        (gain, offset), z = tf.unstack(norm), tf.stack([i, f, g, o])
-        i, f, g, o = tf.unstack(normalise(z) * gain[:4, None] + offset[:4, None])
-    if peephole is not None:
-        i, f = i + peephole[0] * c, f + peephole[1] * c
-    c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
-    o = tf.sigmoid(o if peephole is None else o + peephole[2] * c)
-    return LSTMState(o * tf.tanh(c if norm is None else normalise(c) * gain[4] + offset[4]), c)
-
-
-def gru_step(x, weights, h):
-    """One point in a gru layer in Keras' form: x [B, D], h [B, H] -> [B, H]."""
-    bias_x, bias_h = tf.unstack(weights["bias"])
-    xz, xr, xg = tf.split(tf.matmul(x, weights["kernel"]) + bias_x, 3, axis=1)
-    hz, hr, hg = tf.split(tf.matmul(h, weights["recurrent_kernel"]) + bias_h, 3, axis=1)
-    z, r = tf.sigmoid(xz + hz), tf.sigmoid(xr + hr)
-    return z * h + (1.0 - z) * tf.tanh(xg + r * hg)
-
-
-def layer_step(kind, x, weights, state, w=None):
-    """One point in one layer: x [B, D], its weights by name, its state -> its new state.
-
-    w [B, V]: what the window sees, which an lstm layer reads through weights of its own.
-    """
-    if kind == "gru":
-        return RNNState(gru_step(x, weights, state.h))
-    z = tf.matmul(x, weights["kernel"]) + tf.matmul(state.h, weights["recurrent_kernel"])
-    z += weights["bias"] if w is None else weights["bias"] + tf.matmul(w, weights["window_kernel"])
-    if kind == "rnn":
-        return RNNState(tf.tanh(z))
-    return lstm_step(tf.split(z, 4, axis=1), state.c, weights.get("peephole"), weights.get("norm"))
-
-
-def drop_out(h, mask, keep_prob):
-    """h [...] / keep_prob where the mask, bool [...], is true, else 0; h where there is no mask."""
-    return h if mask is None else tf.where(mask, h / keep_prob, 0.0)
-
-
-def window_step(a_hat, kappa, chars):
-    """Move the window and look through it: the new WindowState, and phi [B, U].
-
-    a_hat [B, 3 K]: what the first layer says of alpha, beta and kappa; kappa [B, K]: where the
-    components were; chars [B, U, V]: the text, one-hot. As in Graves' eq. 46 to 51, component k
-    lies kappa_k characters into the text, and character u has the weight phi_u = sum over k of
-    alpha_k sqrt(beta_k / pi) exp(-beta_k (kappa_k - u - 1/2)^2), u from 0.
-
-    Departure: alpha is a softmax and the bells have an area of 1, so that phi sums to about 1; beta
-    lies between 0.05 and 4.05 and a step of kappa between 0 and 2 characters, where exp(a_hat)
-    has no bound.
-    """
-    alpha_hat, beta_hat, kappa_hat = tf.split(a_hat, 3, axis=1)
-    alpha, beta = tf.nn.softmax(alpha_hat), 0.05 + 4.0 * tf.sigmoid(beta_hat)
-    kappa = kappa + 2.0 * tf.sigmoid(kappa_hat)
-    u = tf.range(tf.shape(chars)[1])
-    distance = kappa[:, :, None] - (tf.cast(u, tf.float32) + 0.5)
-    bells = tf.exp(-beta[:, :, None] * tf.square(distance))
-    phi = tf.reduce_sum((alpha * tf.sqrt(beta / math.pi))[:, :, None] * bells, axis=1)
-    return WindowState(tf.einsum("bu,buv->bv", phi, chars), kappa), phi
-
-
-# ------------------------------------------------------------------------------------- the model
 
 
 class Model:
@@ -318,7 +78,13 @@ class Model:
         )
         self.output.build((None, args.rnn_size * (args.num_layers if args.skip else 1)))
         self.extras = [self.make_extras(k, args) for k in range(args.num_layers)]
-        self.window = self.make_window(args) if args.alphabet else {}
+        self.window = {}
+        if args.alphabet:
+            weights = windows.first_weights(
+                args.seed, args.num_layers, self.units, num_symbols(args.alphabet),
+                self.output.kernel.shape[0], self.num_outputs,
+            )
+            self.window = make_variables(weights)
 
     def make_layer(self, k, size, *seeds):
         """Keras layer k, which reads `size` numbers a point: it holds weights, and runs on GPUs."""
@@ -338,29 +104,7 @@ class Model:
         if args.layer_norm:  # gains 1, offsets 0, but 1 for the forget gate
             extras["norm"] = np.zeros([2, 5, self.units])
             extras["norm"][0], extras["norm"][1, 1] = 1.0, 1.0
-        return {
-            name: keras.Variable(value, dtype="float32", name=f"layer{k}_{name}")
-            for name, value in extras.items()
-        }
-
-    def make_window(self, args):
-        """The weights by name of all that a text needs; those of its outputs are 0 at first."""
-        rng, symbols = np.random.default_rng([args.seed, 1]), num_symbols(args.alphabet)
-        k, pace = np.zeros(WINDOW), math.log(PACE / 2 / (1 - PACE / 2))
-        bias = np.concatenate([k, np.linspace(-2.5, 1, WINDOW), k + pace])
-        weights = {
-            f"layers.{k}.window_kernel": 0.02 * rng.standard_normal([symbols, 4 * self.units])
-            for k in range(args.num_layers)
-        }
-        weights["window.kernel"] = 0.05 * rng.standard_normal([self.units, 3 * WINDOW])
-        weights["window.bias"] = bias
-        weights["output.window_kernel"] = np.zeros([symbols, self.num_outputs])
-        weights["end.kernel"] = np.zeros([self.output.kernel.shape[0] + symbols, 1])
-        weights["end.bias"] = [-3.0]
-        return {
-            name: keras.Variable(np.float32(value), dtype="float32", name=name.replace(".", "_"))
-            for name, value in weights.items()
-        }
+        return make_variables(extras, f"layer{k}_")
 
     @property
     def variables(self):
@@ -475,8 +219,6 @@ class Model:
         x = polar_inputs(x) if self.polar else x
         states = self.initial_state(tf.shape(x)[0]) if states is None else states
         if self.kind == "lstm" and not (self.on_gpu and not any([*self.extras, self.window])):
-            from handwriting.lstm import lstm_sequence
-
             chars = self.one_hot(chars) if self.window else None
             outputs, states = lstm_sequence(
                 tf.transpose(x, [1, 0, 2]), masks, self.keep_prob, states, self.layer_weights(),
@@ -513,8 +255,6 @@ class Model:
         padding. Training adds the nats of the question, at each end of a stroke, whether the line
         ends. seed: int32 [2], of dropout, in training; None: no dropout.
         """
-        from handwriting.lstm import split_rows
-
         training = seed is not None
         masks = self.dropout_masks(tf.shape(x)[1], tf.shape(x)[0], seed) if training else []
         # Compiled in training, where batches have few shapes; each shape costs a compilation.
@@ -540,33 +280,6 @@ class Model:
 
     # ----------------------------------------------------------------------------------- sampling
 
-    @compiled
-    def draw_chunk(self, point, states, noise, bias):
-        """Draw noise.shape[0] points after `point` [B, 3] from `states` with noise [n, B, 4] and
-        bias [].
-
-        Returns points [n, B, 3], z_hat [n, B, 1 + 6 M] that each was drawn from, the last point
-        and states.
-        """
-        weights, num = self.layer_weights(), noise.shape[0]
-
-        def draw(t, point, states, points, z_hats):
-            z_hat, states = self.step(point, states, weights)
-            point = sample_point(z_hat, noise[t], bias, self.log_sigma_min)
-            return t + 1, point, states, points.write(t, point), z_hats.write(t, z_hat)
-
-        shapes = ([noise.shape[1], size] for size in (3, 1 + 6 * self.num_mixture))
-        points, z_hats = (tf.TensorArray(tf.float32, num, element_shape=shape) for shape in shapes)
-        _, point, states, points, z_hats = tf.while_loop(
-            lambda t, *_: t < num, draw, (0, point, states, points, z_hats), maximum_iterations=num
-        )
-        return points.stack(), z_hats.stack(), point, states
-
-    @tf.function(autograph=False)
-    def draw_groups(self, groups, bias):
-        """What draw_chunk returns for each group of samples (point, states, noise), all at once."""
-        return [self.draw_chunk(*group, bias) for group in groups]
-
     def sample_batch(self, sess, num, batch_size, bias=0.0, style=None):
         """Draw `batch_size` samples of `num` points at once, from the zero state and the point
         START.
@@ -578,31 +291,8 @@ class Model:
         """
         if self.alphabet:
             raise ValueError("this network writes given texts: draw with write or write_batch")
-        number = -(-batch_size // GROUP)
-        size = -(-batch_size // number)  # groups of one size, since each size is compiled
-        padding = number * size - batch_size
-        scale = np.array([self.data_scale, self.data_scale, 1.0], np.float32)
-        bias = tf.constant(bias, tf.float32)
-        style = np.asarray(np.zeros([0, 3]) if style is None else style, np.float32) / scale
-        read = np.concatenate([[START], style]).astype(np.float32)
-        states, style_z_hat = self.initial_state(1), tf.zeros([1, 0, 1 + 6 * self.num_mixture])
-        if len(style):
-            style_z_hat, states = self(tf.constant(read[None, :-1]))
-        points = [tf.tile(read[-1:], [size, 1])] * number
-        states = [tf.nest.map_structure(lambda value: tf.tile(value, [size, 1]), states)] * number
-        chunks = []
-        for _ in range(-(-num // CHUNK)):
-            noise = tf.pad(draw_noise(sess, CHUNK, batch_size), [[0, 0], [0, padding], [0, 0]])
-            groups = list(zip(points, states, tf.split(noise, number, axis=1), strict=True))
-            *drawn, points, states = zip(*self.draw_groups(groups, bias), strict=True)
-            chunks.append([tf.concat(part, axis=1) for part in drawn])
-        drawn, z_hats = (
-            tf.transpose(tf.concat(part, axis=0)[:num, :batch_size], [1, 0, 2])
-            for part in zip(*chunks, strict=True)
-        )
-        z_hats = tf.concat([tf.tile(style_z_hat, [batch_size, 1, 1]), z_hats], axis=1)
-        strokes = np.concatenate([np.tile(style, [batch_size, 1, 1]), drawn], axis=1)
-        return strokes * scale, self.params(z_hats, bias)
+        strokes, z_hat = draw_samples(self, sess, num, batch_size, bias, style)
+        return strokes, self.params(z_hat, bias)
 
     def params(self, z_hat, bias):
         """The Mixture of z_hat [..., 1 + 6 M], NumPy arrays in pen units."""
@@ -622,9 +312,7 @@ class Model:
 
     def write_batch(self, sess, texts, bias=BIAS, style=None):
         """Draw texts at once, all in one hand: a list of [strokes, params] as `write` returns."""
-        from handwriting.writing import write_lines
-
-        lines = write_lines(self, sess, texts, bias, style)
+        lines = write_texts(self, sess, texts, bias, style)
         return [[line.strokes, line.params] for line in lines]
 
     def sample(self, sess, num=1200, bias=0.0, style=None):
@@ -636,3 +324,21 @@ class Model:
         """
         strokes, params = self.sample_batch(sess, num, 1, bias, style)
         return [strokes[0], Mixture(*(value[0] for value in params))]
+
+
+def make_variables(values, prefix=""):
+    """Keras variables by name, of arrays by name."""
+    return {
+        name: keras.Variable(value, dtype="float32", name=prefix + name.replace(".", "_"))
+        for name, value in values.items()
+    }
+
+
+def restore(folder):
+    """The Model of the run in `folder`, with its best weights; `path` names their file.
+
+    Raises UserError if there are none, or if they do not fit the run's config.json.
+    """
+    model = Model(Namespace(**checkpoint.read_config(folder)), infer=True)
+    model.path = checkpoint.load_weights(model, folder)
+    return model

@@ -11,9 +11,9 @@ import random
 import sys
 from typing import NamedTuple
 
-from handwriting import sheets
-from handwriting.drawing import plot_window
-from handwriting.export import FORM_LINES
+from handwriting.drawing import sheets
+from handwriting.drawing.strokes import plot_window
+from handwriting.drawing.svg import animate, write_png
 from handwriting.files import UserError
 from handwriting.flags import (
     Parser,
@@ -24,7 +24,7 @@ from handwriting.flags import (
     one_line,
     say,
 )
-from handwriting.svg import animate, write_png
+from handwriting.ink.export import FORM_LINES
 from utils import (
     LIMIT,
     draw_strokes,
@@ -32,7 +32,6 @@ from utils import (
     draw_strokes_pdf,
     draw_strokes_random_color,
     plot_density,
-    read_line,
     write_line_strokes,
 )
 
@@ -40,7 +39,7 @@ import numpy as np
 
 MAX_POINTS = 2_000_000  # in all samples together: their mixtures of 20 components take a gigabyte
 MAX_MOVE = 1e9  # pen units
-POINTS_OF_A_CHARACTER = 60  # at most; see handwriting/writing.py
+POINTS_OF_A_CHARACTER = 60  # at most; see handwriting/text/writing.py
 PICTURES = ("normal.svg", "color.svg", "multi_color.svg", "eos_pdf.svg", "pdf.svg")
 
 
@@ -197,7 +196,9 @@ def draw_pictures(sample, filename, scale_factor, plot=False):
 
 def draw_freely(args, model, sess):
     """The Samples of a network without text."""
-    style = None if args.style is None else read_line(args.style).clip(-LIMIT, LIMIT)
+    from handwriting.text.hands import find_lines
+
+    style = find_lines(args.style)[0][0].clip(-LIMIT, LIMIT) if args.style else None
     bias, length = args.bias or 0.0, args.sample_length
     strokes, params = model.sample_batch(sess, length, args.num_samples, bias, style)
     given = strokes.shape[1] - length
@@ -210,17 +211,17 @@ def draw_texts(args, model, sess):
     """The Samples of all texts: each one's samples, of which the k-th have one hand in common, but
     for --line_strokes those of one form.
     """
-    from handwriting.styles import load_style
-    from handwriting.text import check_text
-    from handwriting.writing import write_lines
-    from model import BIAS
+    from handwriting.text.alphabet import check_text
+    from handwriting.text.hands import load_style
+    from handwriting.text.writing import BIAS, write_lines
 
-    if args.text_file and model.alphabet:
-        for k, line in enumerate(args.lines, 1):
-            if line:
-                text = " ".join(line.split()) if args.paper else line.strip()
-                check_text(text, model.alphabet, f"line {k} of {args.text_file}")
+    for k, line in enumerate(args.lines, 1):
+        if text := " ".join(line.split()) if args.paper else line.strip():
+            where = f"line {k} of {args.text_file}" if args.text_file else "the text"
+            check_text(text, model.alphabet, where)
     style = load_style(args.style, args.style_text) if args.style else None
+    if style:
+        check_text(style.text, model.alphabet, f"the text of --style {args.style}")
     bias, limit = BIAS if args.bias is None else args.bias, args.sample_length or None
     size = FORM_LINES if args.line_strokes and not style else len(args.texts)
     blocks = [args.texts[start : start + size] for start in range(0, len(args.texts), size)]
@@ -245,7 +246,8 @@ def draw_samples(args):
     """Draw as the flags say; returns model, sess, the first sample's strokes and params."""
     names = file_names(args)
 
-    from handwriting.checkpoint import find_run, restore
+    from handwriting.network.checkpoint import find_run
+    from model import restore
 
     import tensorflow as tf
 
@@ -284,7 +286,7 @@ def make_page(args):
     """Write the page. Returns nothing in each of the places of what draw_samples returns."""
     check_output(args.page, "--page")
 
-    from handwriting.checkpoint import find_run
+    from handwriting.network.checkpoint import find_run
     from handwriting.page.page import write_page
 
     write_page(args.page, find_run(args.model_dir, text=True))

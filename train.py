@@ -106,7 +106,7 @@ def parse_flags(argv):
         if args.resume and name in given:
             parser.error(f"argument --{name}: does not go with --resume")
     if args.resume or args.init:
-        from handwriting import checkpoint
+        from handwriting.network import checkpoint
 
         folder = args.model_dir if args.resume else args.init
         config = checkpoint.read_config(folder)
@@ -141,7 +141,7 @@ def parse_flags(argv):
 
 def make_optimizer(args, model):
     """Adam, or Muon (K. Jordan, 2024) for hidden matrices and Adam at half the rate for others."""
-    from handwriting.backend import float32_defaults, keras
+    from handwriting.network.backend import float32_defaults, keras
 
     hidden = model.hidden_matrices()
     others = [variable for name, variable in model.variables.items() if name not in hidden]
@@ -175,7 +175,7 @@ def make_train_step(model, optimizer, grad_clip, seed=0):
     signal to one of them. Where the loss or the norm is not finite, weights and moments stay as
     they were.
     """
-    from handwriting.backend import float32_defaults, tf
+    from handwriting.network.backend import float32_defaults, tf
 
     strategy, variables = tf.distribute.get_strategy(), list(model.variables.values())
     replicas = strategy.num_replicas_in_sync
@@ -217,8 +217,8 @@ def load_data(args):
             args.batch_size, args.seq_length, args.data_scale, data_dir=args.data_dir,
             seed=args.seed, first_points=args.first_points,
         )
-    from handwriting.checkpoint import read_config
-    from handwriting.text import TextLoader
+    from handwriting.network.checkpoint import read_config
+    from handwriting.text.loader import TextLoader
 
     source = args.model_dir if args.resume else args.init
     alphabet = read_config(source)["alphabet"] if source else ""
@@ -230,9 +230,10 @@ def load_data(args):
 
 def train(args):
     """Train as the flags say; returns the signal that ended the run, or 0. Raises UserError."""
-    from handwriting import checkpoint, distribute, lstm
-    from handwriting.evaluation import make_validate
-    from handwriting.run import Run
+    from handwriting.measure.likelihood import make_validate
+    from handwriting.network import backend, checkpoint
+    from handwriting.training import distribute
+    from handwriting.training.run import Run
     from model import Model
 
     import tensorflow as tf
@@ -244,11 +245,11 @@ def train(args):
     if not data.valid_data:
         raise UserError(f"--data_dir {args.data_dir} needs two lines: one of them validates")
 
-    lstm.set_threads(args.batch_size)
+    backend.set_threads(args.batch_size)
     strategy = distribute.make_strategy(args.strategy, args.batch_size)
     config = {name: value for name, value in vars(args).items() if name not in OF_START}
     distribute.agree(strategy, {**config, "data_dir": None}, data.deviations)
-    config["precision"] = lstm.choose_precision(args)
+    config["precision"] = backend.choose_precision(args)
     config["sigma_x"], config["sigma_y"] = data.deviations
     config["alphabet"] = data.alphabet if args.text else ""
     with strategy.scope():

@@ -14,98 +14,25 @@ import itertools
 import os
 import random  # noqa: F401, the post's transcript says random.choice after `%run -i utils.py`
 import warnings
-from xml.parsers import expat
 
-from handwriting import cache, database, recording
-from handwriting.database import Lines
-from handwriting.drawing import (  # noqa: F401, all are handed on
+from handwriting.drawing.strokes import (  # noqa: F401, all are handed on
     draw_strokes,
     draw_strokes_eos_weighted,
     draw_strokes_pdf,
     draw_strokes_random_color,
     plot_density,
 )
-from handwriting.export import (  # noqa: F401, write_line_strokes is handed on
-    check_points,
-    check_size,
-    write_line_strokes,
-)
 from handwriting.files import UserError
+from handwriting.ink import cache, database, recording
+from handwriting.ink.database import Lines
+from handwriting.ink.export import write_line_strokes  # noqa: F401, handed on
+from handwriting.ink.line_strokes import parse_line
+from handwriting.ink.points import LIMIT, START, check_size
 
 import numpy as np
 from tqdm import tqdm
 
-LIMIT = 500  # pen units: longer moves are capped at it
-START = (0.0, 0.0, 1.0)  # the point before a sample's first
-
-
 # ------------------------------------------------------------------------------ XML to arrays
-
-
-def parse_line(xml):
-    """The line of one lineStrokes XML file (bytes) as int16 [n, 3] in pen units, or UserError.
-
-    As in the 2015 program: positions relative to the origin are truncated to integers before their
-    differences are taken, and the point before the first is the origin itself.
-    """
-    x, y, stroke_starts, corners = read_elements(xml)
-    if not x:
-        raise UserError("has no points")
-    if not corners:
-        raise UserError("has no WhiteboardDescription with the corners of its box")
-    if not stroke_starts or stroke_starts[0] > 0:
-        raise UserError("has a point outside of a stroke")
-    positions = to_numbers([x, y])
-    origin = to_numbers(corners).min(axis=0) - 100
-    moves = np.diff(np.trunc(positions - origin[:, None]), axis=1, prepend=0)
-    if moves.min() < -(2**15) or moves.max() >= 2**15:
-        raise UserError("has a move that does not fit 16 bits")
-    line = np.zeros((len(x), 3), np.int16)
-    line[:, :2] = moves.T
-    line[[end - 1 for end in [*stroke_starts, len(x)] if end], 2] = 1
-    return line
-
-
-def read_elements(xml):
-    """x and y of all points, the number of points before each stroke, the corners (x, y) of the box
-    (strings, or None where an attribute is missing). Raises UserError if it is no XML.
-    """
-    x, y, stroke_starts, corners = [], [], [], []
-
-    def start_element(name, attributes):
-        if name == "Point":
-            x.append(attributes.get("x"))
-            y.append(attributes.get("y"))
-        elif name == "Stroke":
-            stroke_starts.append(len(x))
-        elif name.endswith("OppositeCoords"):
-            corners.append((attributes.get("x"), attributes.get("y")))
-
-    def refuse_dtd(*_):  # so no entity is ever declared or expanded
-        raise UserError("has a DTD, which a line has no need of")
-
-    if len(xml) > database.MAX_XML_BYTES:
-        raise UserError("is too large for a line")
-    parser = expat.ParserCreate()
-    parser.StartElementHandler, parser.StartDoctypeDeclHandler = start_element, refuse_dtd
-    try:
-        parser.Parse(xml, True)
-    except UserError:
-        raise
-    except (expat.ExpatError, LookupError, ValueError) as error:
-        raise UserError(f"is not well-formed XML ({error})") from None
-    return x, y, stroke_starts, corners
-
-
-def to_numbers(rows):
-    """Attributes (strings, or None where one is missing) as float64 [rows, columns]."""
-    try:
-        numbers = np.array([list(map(float, row)) for row in rows])
-    except (TypeError, ValueError):
-        raise UserError("has a coordinate that is missing or no number") from None
-    if not (np.abs(numbers) < 1e9).all():
-        raise UserError("has a coordinate that is infinite or not a number")
-    return numbers
 
 
 def parse_source(source, others=()):
@@ -178,34 +105,6 @@ def load_lines(data_dir):
         return load_lines(demo)
     words = f"The data folder {data_dir} holds no handwriting, and no recording called hand*.json"
     raise UserError(f"{words}; {database.WHERE}{where}.")
-
-
-def read_line(path):
-    """One line, int16 [n, 3] in pen units, from lineStrokes XML, an .npy of (dx, dy, eos), or a
-    hand.json, of which it is the first.
-
-    Raises UserError if the file cannot be read, or holds anything else, or another unit.
-    """
-    path = os.fspath(path)
-    if path.lower().endswith(".json"):
-        return recording.read_hand(path)[0][0]
-    try:
-        with open(path, "rb") as file:
-            if path.lower().endswith(".npy"):
-                points = np.lib.format.read_array(file, allow_pickle=False)
-            else:
-                points = parse_line(file.read(database.MAX_XML_BYTES + 1))
-    except OSError as error:
-        reason = f"{path} cannot be read ({error.strerror or error}); name another file."
-        raise UserError(reason) from None
-    except UserError as error:
-        raise UserError(f"{path} {error}; name the file of one line.") from None
-    except Exception as error:  # a damaged header fails in any way
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{path} is no .npy of numbers ({reason}); use np.save.") from None
-    points = check_points(points, f"The points in {path}")
-    check_size([points], f"The points in {path}")
-    return np.rint(points).astype(np.int16)
 
 
 # ------------------------------------------------------------------------------- minibatches

@@ -11,163 +11,20 @@ import json
 import os
 import sys
 import time
-import warnings
 
-from handwriting import lstm
-from handwriting.backend import tf
-from handwriting.checkpoint import find_run, read_config, restore
 from handwriting.files import UserError, atomic_write
 from handwriting.flags import Parser, check_output, errors_as_sentences, file_name, number, say
-from handwriting.legibility import RATES, measure_legibility
-from handwriting.statistics import compare_lines
-from handwriting.text import encode
-from model import BIAS, mixture, negative_log_likelihood
+from handwriting.measure.legibility import RATES, measure_legibility
+from handwriting.measure.likelihood import LONG, SCORE_BATCH, evaluate
+from handwriting.measure.statistics import SAMPLE_LENGTH, compare_samples
+from handwriting.network import backend
+from handwriting.network.backend import tf
+from handwriting.network.checkpoint import find_run, read_config
+from handwriting.text.writing import BIAS
+from model import restore
 from utils import DataLoader
 
 import numpy as np
-
-SCORE_BATCH = 64  # lines whose losses are computed at once
-LONG = 300  # points: some published figures are those of lines at least as long
-SAMPLE_LENGTH = 600  # points of samples, and of the beginnings of real lines beside them
-
-
-# ------------------------------------------------------------------------------------ likelihood
-
-
-def mean_move(z_hat):
-    """The mean [..., 2] of dx and dy in the mixture of z_hat [..., 1 + 6 M]."""
-    m = mixture(z_hat)
-    return tf.stack([tf.reduce_sum(m.pi * mu, axis=-1) for mu in (m.mu1, m.mu2)], axis=-1)
-
-
-def make_score(model):
-    """A function: lines, texts -> for each its losses in nats [n - 1] and the errors [n - 1, 2] of
-    the mixture's mean.
-
-    lines: arrays [n, 3] in scaled units, of whose points all but the first are predicted. The
-    errors, too, are in scaled units. texts: theirs, for a network that writes text.
-    """
-    specs = [tf.TensorSpec([None, None, 3]), tf.TensorSpec([None, None], tf.int32)]
-
-    @tf.function(autograph=False, input_signature=specs)
-    def score_batch(points, chars):
-        scores = []
-        for rows in lstm.split_rows(tf.shape(points)[0]):
-            z_hat, _ = model(points[rows, :-1], chars=chars[rows])
-            z_hat = z_hat[..., : model.num_outputs]
-            nats = negative_log_likelihood(z_hat, points[rows, 1:], model.log_sigma_min)
-            scores.append((nats, mean_move(z_hat) - points[rows, 1:, :2]))
-        return [tf.concat(values, axis=0) for values in zip(*scores, strict=True)]
-
-    def score(lines, texts=None):
-        order, scores = sorted(range(len(lines)), key=lambda k: len(lines[k])), [None] * len(lines)
-        for start in range(0, len(lines), SCORE_BATCH):
-            batch = order[start : start + SCORE_BATCH]
-            padded = np.zeros([len(batch), len(lines[batch[-1]]), 3], np.float32)
-            for row, k in enumerate(batch):
-                padded[row, : len(lines[k])] = lines[k]
-            chars = np.zeros([len(batch), 1], np.int32)
-            if model.alphabet:
-                chars = encode([texts[k] for k in batch], model.alphabet)
-            nats, errors = (value.numpy() for value in score_batch(padded, chars))
-            for row, k in enumerate(batch):
-                scores[k] = nats[row, : len(lines[k]) - 1], errors[row, : len(lines[k]) - 1]
-        return scores
-
-    return score
-
-
-def window_share(model, lines, texts):
-    """Where the window of a network with text looks at the ends of lines [n, 3] in scaled units, as
-    a share of their texts' lengths: about 1 if it has learnt to read along.
-
-    Of lines of middle length, so that few points of theirs have to be cut off.
-    """
-    order = sorted(range(len(lines)), key=lambda k: len(lines[k]))
-    middle = order[len(order) // 4 :][:16]
-    length = len(lines[middle[0]])
-    points = np.stack([lines[k][:length] for k in middle])
-    chars = encode([texts[k] for k in middle], model.alphabet)
-    _, states = model(points[:, :-1], chars=chars)
-    *_, phi = model.step(points[:, -1], states, chars=model.one_hot(chars))
-    places = tf.argmax(phi, axis=1).numpy() + 0.5
-    expected = [len(texts[k]) * length / len(lines[k]) for k in middle]
-    return float(np.mean(places / expected))
-
-
-def make_validate(model, data):
-    """A function () -> mean nats per point (scaled units) over the validation lines of a
-    DataLoader."""
-    score, texts = make_score(model), data.valid_texts if model.alphabet else None
-
-    def validate():
-        if texts and not 0.5 < (share := window_share(model, data.valid_data, texts)) < 2.0:
-            words = f"at the ends of validation lines it looks at {share:.0%} of their texts"
-            warnings.warn(f"the window is stuck or runs away: {words}", stacklevel=2)
-        scores = score(data.valid_data, texts)
-        return float(np.concatenate([nats for nats, _ in scores]).mean(dtype=np.float64))
-
-    return validate
-
-
-def evaluate(model, lines, deviations, limit, texts=None):
-    """The figures of a network on lines [n, 3] in scaled units, with their texts if it writes
-    text, a dict; its keys say the same everywhere.
-
-    nats_per_point: in scaled units. nats_per_line: the mean over lines of a line's summed loss in
-    Graves' units, where moves have standard deviation 1 on each axis: a density of moves that are
-    s_x and s_y times smaller is s_x s_y times higher, so each predicted point has ln(s_x s_y)
-    less. deviations: s_x and s_y, in scaled units. ..._300: of lines of 300 points or more.
-    ..._uncapped: without points whose move is at the limit (scaled units) on an axis, where a
-    narrow component could gain much. squared_error: per point in Graves' units, summed over both
-    axes, the mixture's mean being the prediction.
-    """
-    scores = make_score(model)(lines, texts)
-    unit = float(np.log(deviations).sum())
-    nats = [values.astype(np.float64) for values, _ in scores]
-    errors = np.concatenate([errors for _, errors in scores]).astype(np.float64) / deviations
-    free = [np.abs(line[1:, :2]).max(axis=1) < limit for line in lines]
-    long = np.array([len(line) >= LONG for line in lines])
-    figures = {
-        "lines": len(lines), "lines_300": int(long.sum()), "points": len(errors),
-        "capped": len(errors) - sum(int(kept.sum()) for kept in free),
-        "squared_error": float((errors**2).sum(axis=1).mean()),
-    }
-    uncapped = [n[kept] for n, kept in zip(nats, free, strict=True)]
-    for suffix, chosen in (("", nats), ("_uncapped", uncapped)):
-        per_line = np.array([n.sum() - len(n) * unit for n in chosen])
-        figures |= {
-            f"nats_per_point{suffix}": float(np.concatenate(chosen).mean()),
-            f"nats_per_line{suffix}": float(per_line.mean()),
-            f"nats_per_line_300{suffix}": float(per_line[long].mean()) if long.any() else None,
-        }
-    return figures
-
-
-# ---------------------------------------------------------------------------------------- samples
-
-
-def compare_samples(model, lines, num, biases, seed):
-    """What compare_lines says, {"real": ..., "bias 0": ...}: of real lines, as a baseline, and of
-    `num` samples.
-
-    lines: [n, 3] in pen units; the first SAMPLE_LENGTH points of those that have as many count,
-    and samples are as long. Odd lines give the real-vs-real baseline, even lines are the
-    reference. Raises UserError for fewer than two.
-    """
-    lines = [line[:SAMPLE_LENGTH] for line in lines if len(line) >= SAMPLE_LENGTH]
-    if len(lines) < 2:
-        raise UserError(f"--samples needs two lines of {SAMPLE_LENGTH} points; name a --split")
-    reference, others = lines[::2], lines[1::2]
-    results = {"real": compare_lines(others, reference)}
-    for bias in biases:
-        sess = tf.random.Generator.from_seed(seed)
-        strokes, _ = model.sample_batch(sess, SAMPLE_LENGTH, num, bias)
-        results[f"bias {bias:g}"] = compare_lines(strokes, reference)
-    return results
-
-
-# --------------------------------------------------------------------------------------- command
 
 
 def build_parser():
@@ -239,7 +96,7 @@ def measure(args):
         check_output(args.json, "--json")
     folder = find_run(args.model_dir)
     config = read_config(folder)
-    lstm.set_threads(SCORE_BATCH)
+    backend.set_threads(SCORE_BATCH)
     tf.config.experimental.enable_tensor_float_32_execution(False)
     model = restore(folder)
     if args.legibility and not model.alphabet:

@@ -13,17 +13,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-from handwriting.checkpoint import find_run, load_weights, restore
-from handwriting.database import form_names
-from handwriting.evaluation import make_score
-from handwriting.export import write_line_strokes
 from handwriting.files import UserError, atomic_write
 from handwriting.flags import Parser, check_output, errors_as_sentences, file_name, number, say
-from handwriting.legibility import SENTENCES, make_judge, score
-from handwriting.styles import STYLE_LINES
-from handwriting.text import join_lines
-from handwriting.writing import Style, write_lines
-from model import BIAS
+from handwriting.ink.database import form_names
+from handwriting.ink.export import write_line_strokes
+from handwriting.measure.legibility import SENTENCES, make_judge, score
+from handwriting.measure.likelihood import make_score
+from handwriting.network.checkpoint import find_run, load_weights
+from handwriting.text.hands import STYLE_LINES, Style
+from handwriting.text.lines import join_lines
+from handwriting.text.writing import BIAS, write_lines
+from model import restore
 from utils import DataLoader
 
 import numpy as np

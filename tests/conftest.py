@@ -11,13 +11,13 @@ from argparse import Namespace
 from pathlib import Path
 from typing import NamedTuple
 
+import utils
+from handwriting.ink.cache import dump_arrays
+
 import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
-
-import utils
-from handwriting.cache import dump_arrays
 
 CACHE, INDEX = "strokes_training_data.cpkl", "strokes_training_data.json"
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,11 +38,9 @@ class Run(NamedTuple):
 @pytest.fixture(autouse=True)
 def threads_as_they_are(monkeypatch):
     """Tests share a process, whose threads are set once, and a machine whose speed varies."""
-    if "handwriting.lstm" in sys.modules:
-        monkeypatch.setattr(sys.modules["handwriting.lstm"], "set_threads", lambda _: None)
-        monkeypatch.setattr(
-            sys.modules["handwriting.lstm"], "faster_precision", lambda *_: "bfloat16"
-        )
+    if backend := sys.modules.get("handwriting.network.backend"):
+        monkeypatch.setattr(backend, "set_threads", lambda _: None)
+        monkeypatch.setattr(backend, "faster_precision", lambda *_: "bfloat16")
 
 
 @pytest.fixture(autouse=True)
@@ -194,9 +192,9 @@ def text_run(corpus, tiny_run, tmp_path_factory):
 def quick_model(run):
     """The network of a run with text, whose window moves by a character in two points, and which
     says that the line ends wherever a stroke does."""
-    from handwriting import checkpoint
+    from model import restore
 
-    model = checkpoint.restore(run)
+    model = restore(run)
     bias = model.window["window.bias"].numpy()
     bias[20:] = np.log(0.25 / 0.75)
     model.window["window.bias"].assign(bias)

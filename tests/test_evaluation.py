@@ -5,13 +5,16 @@ import re
 
 import utils
 from conftest import make_line, read_losses, read_weights, scores_of_line, status_of
-from handwriting import evaluation, legibility, statistics, styles
-from handwriting.checkpoint import read_config, restore
-from handwriting.evaluation import SAMPLE_LENGTH, compare_samples
-from handwriting.statistics import compare_lines
-from handwriting.text import TextLoader, encode
-from handwriting.writing import Style
-from model import BIAS, sample_point
+from handwriting import evaluation
+from handwriting.measure import legibility, likelihood, statistics
+from handwriting.measure.statistics import SAMPLE_LENGTH, compare_lines, compare_samples
+from handwriting.network.checkpoint import read_config
+from handwriting.network.mixture import sample_point
+from handwriting.text.alphabet import encode
+from handwriting.text.hands import Style
+from handwriting.text.loader import TextLoader
+from handwriting.text.writing import BIAS
+from model import restore
 from utils import DataLoader
 
 import numpy as np
@@ -173,7 +176,7 @@ def test_mean_move_is_that_of_many_samples():
     noise = np.concatenate([rng.random((40000, 2)), rng.normal(size=(40000, 2))], axis=1)
     points = sample_point(np.tile(z_hat, [40000, 1]), noise.astype(np.float32)).numpy()
     error = points[:, :2].std(axis=0) / 200
-    assert (np.abs(points[:, :2].mean(axis=0) - evaluation.mean_move(z_hat)[0]) < 4 * error).all()
+    assert (np.abs(points[:, :2].mean(axis=0) - likelihood.mean_move(z_hat)[0]) < 4 * error).all()
 
 
 def test_compare_lines_tells_what_is_unlike():
@@ -249,7 +252,7 @@ def test_a_window_that_is_stuck_or_runs_away_is_told_of(text_run, corpus, points
     bias = model.window["window.bias"].numpy()
     model.window["window.bias"].assign([*bias[:20], *[move] * 10])
     model.window["window.kernel"].assign(tf.zeros([8, 30]))
-    evaluation.make_validate(model, data)()
+    likelihood.make_validate(model, data)()
     found = [str(warning.message)[:40] for warning in recwarn]
     assert found == ["the window is stuck or runs away: at the"] * told
 
@@ -261,7 +264,7 @@ def test_legibility_is_what_the_judge_reads(text_run, corpus, tmp_path, monkeypa
     monkeypatch.setattr(legibility, "BIASES", (0.0,))
     monkeypatch.setattr(legibility, "make_judge", lambda: lambda strokes: "two")
     style = Style(make_line(8, np.random.default_rng(5)).astype(float), "six")
-    monkeypatch.setattr(styles, "read_styles", lambda: {"neat": style})
+    monkeypatch.setattr(legibility, "read_styles", lambda: {"neat": style})
     path, flags = tmp_path / "a.json", [f"--model_dir={text_run}", f"--data_dir={corpus[0]}"]
     evaluation.main([*flags, "--split=all", "--legibility", f"--json={path}"])
     found = json.loads(path.read_text())["legibility"]

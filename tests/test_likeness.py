@@ -5,10 +5,10 @@ import json
 import train
 from conftest import status_of
 from handwriting import likeness
-from handwriting.checkpoint import restore
-from handwriting.evaluation import make_score
 from handwriting.files import UserError
-from handwriting.text import join_lines
+from handwriting.measure.likelihood import make_score
+from handwriting.text.lines import join_lines
+from model import restore
 from utils import DataLoader
 
 import numpy as np

@@ -10,9 +10,10 @@ import tarfile
 import xml.etree.ElementTree as ET
 from argparse import Namespace
 
+import model as model_py
 import sample
 from conftest import ROOT, checkpoint, environment, make_line, read_weights, status_of
-from handwriting import checkpoint as runs
+from handwriting.network import checkpoint as runs
 from model import Model, mixture
 from utils import DataLoader, write_line_strokes
 
@@ -23,7 +24,7 @@ import tensorflow as tf
 PICTURES = ["color.svg", "eos_pdf.svg", "multi_color.svg", "normal.svg", "pdf.svg"]
 POINTS = np.random.default_rng(0).normal(size=[2, 30, 3]).astype(np.float32)
 NUM = 20  # points in most samples
-restore, from_seed = runs.restore, tf.random.Generator.from_seed
+restore, from_seed = model_py.restore, tf.random.Generator.from_seed
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def tiny_model(tiny_run):
 @pytest.fixture
 def draw(tiny_run, tiny_model, monkeypatch):
     """A function: flags -> what sample.main returns, with the tiny run's weights."""
-    monkeypatch.setattr(runs, "restore", lambda folder: tiny_model)
+    monkeypatch.setattr(model_py, "restore", lambda folder: tiny_model)
     flags = [f"--model_dir={tiny_run.folder}", f"--sample_length={NUM}"]
     return lambda *more: sample.main([*flags, *map(str, more)])
 
@@ -302,7 +303,7 @@ def test_run_that_is_damaged_or_foreign_is_refused(run_copy, here, capsys, damag
         (["--filename=.."], "--filename .. is a folder; add what the names begin with"),
         (["--filename=no/a"], "--filename no/a.normal.svg is in a folder that does not exist;"),
         (["--line_strokes=."], "--line_strokes . cannot be written; name another file"),
-        (["--style=no\nline"], "no\\nline cannot be read (No such file or directory)"),
+        (["--style=no\nline"], "--style no\\nline is no file and none of the styles slanted, "),
         (["--model_dir=nowhere"], "nowhere/config.json cannot be read (No such file or directory)"),
     ],
 )

@@ -12,12 +12,26 @@ from types import SimpleNamespace
 
 import train
 from conftest import (
-    ROOT, SMALL, STEPS, checkpoint, content, environment, main, make_args, make_corpus, make_points,
-    read_losses, read_record, read_weights, saved_steps, scores_of_line, status_of, tiny_flags,
+    ROOT,
+    SMALL,
+    STEPS,
+    checkpoint,
+    content,
+    environment,
+    main,
+    make_args,
+    make_corpus,
+    make_points,
+    read_losses,
+    read_record,
+    read_weights,
+    saved_steps,
+    scores_of_line,
+    status_of,
+    tiny_flags,
 )  # fmt: skip
-from handwriting import evaluation
-from handwriting.checkpoint import restore
-from model import Model
+from handwriting.measure import likelihood
+from model import Model, restore
 from utils import DataLoader
 
 import keras
@@ -218,7 +232,7 @@ def test_every_kind_of_layer_learns(tiny_run, tmp_path, flags):
 
 def test_a_worse_epoch_leaves_the_best_weights_alone(tiny_run, tmp_path, monkeypatch):
     losses = [3.0, 1.0, 2.0, math.nan]
-    monkeypatch.setattr(evaluation, "make_validate", lambda *_: iter(losses).__next__)
+    monkeypatch.setattr(likelihood, "make_validate", lambda *_: iter(losses).__next__)
     assert main(tiny_run, tmp_path, num_epochs=4, **SMALL) == 0
     found = [row["valid_loss"] for row in read_losses(tmp_path)]
     assert found == pytest.approx(losses, nan_ok=True)

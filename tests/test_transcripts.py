@@ -6,13 +6,12 @@ import shutil
 import sys
 import xml.etree.ElementTree as ET
 
+import utils
 from conftest import ROOT, environment, make_corpus
 
 import numpy as np
 import pexpect
 import pytest
-
-import utils
 
 EXPLORE = """\
 %run -i utils.py

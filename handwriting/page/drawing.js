@@ -1,4 +1,4 @@
-// Pictures of strokes: SVG as handwriting/drawing.py writes it, densities as ellipses, and where
+// Pictures of strokes: SVG as handwriting/drawing/strokes.py writes it, densities as ellipses, and where
 // the lines of a text stand on the page. Positions are in pen units, y downwards, unless a comment
 // says picture units: pen units / FACTOR.
 "use strict";

@@ -1,4 +1,4 @@
-// The network of model.py, and how handwriting/writing.py draws a text with it, in plain JavaScript
+// The network of model.py, and how handwriting/text/writing.py draws a text with it, in plain JavaScript
 // for browsers and Node.
 // The equations and names are those of model.py, where each is explained; "eq." counts as in
 // A. Graves, "Generating Sequences With Recurrent Neural Networks" (arXiv 1308.0850). Only lstm

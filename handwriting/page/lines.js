@@ -1,4 +1,4 @@
-// Drawing the lines of a text in one hand, as `write_lines` of handwriting/writing.py. The first
+// Drawing the lines of a text in one hand, as `write_lines` of handwriting/text/writing.py. The first
 // line is shown as it is drawn; of each next one the best of several drawings, made while the pen
 // is busy with the line before. A generator here yields null where nothing is to be seen.
 "use strict";

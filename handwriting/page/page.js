@@ -214,7 +214,7 @@ function connect() {
     sheet.shown = shown;
     drawSheet();
   });
-  on("save-svg", "click", () => download("handwriting.svg",
+  on("save-svg", "click", () => download("handwriting.drawing.svg",
     toSVG(sheetStrokes(), penWidth()), "image/svg+xml"));
   on("save-png", "click", savePNG);
   on("save-hand", "click", saveHand);

@@ -9,9 +9,10 @@ import json
 import re
 from pathlib import Path
 
-from handwriting.checkpoint import NETWORK, PRETRAINED, TEXT, read_config, restore
 from handwriting.files import UserError, atomic_write
-from handwriting.styles import read_styles
+from handwriting.network.checkpoint import NETWORK, PRETRAINED, TEXT, read_config
+from handwriting.text.hands import read_styles
+from model import restore
 
 import numpy as np
 from safetensors.numpy import save

@@ -6,12 +6,11 @@ Needs tests/benchmarks/requirements.txt. The commands are those of README.md.
 import re
 from pathlib import Path
 
+import numpy as np
+import pytest
 import vpype
 import vpype_cli
 from test_sheets import write
-
-import numpy as np
-import pytest
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 MM = 96 / 25.4  # vpype counts in pixels of CSS

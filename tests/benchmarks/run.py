@@ -34,7 +34,11 @@ import time
 from pathlib import Path
 
 from peers import (
-    elementtree_lines, keras_step, pytorch_sampler, pytorch_step, pytorch_text_step,
+    elementtree_lines,
+    keras_step,
+    pytorch_sampler,
+    pytorch_step,
+    pytorch_text_step,
 )  # fmt: skip
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -158,7 +162,7 @@ def make_batch(network):
 
 def our_step(network, precision, *batch):
     """A function that takes a training step of this program and returns the loss."""
-    from handwriting.lstm import set_threads
+    from handwriting.network.backend import set_threads
     from model import Model
     from train import make_train_step
 
@@ -246,7 +250,7 @@ def text_trainer(name, precision):
     if name == "ours":
         lengths = np.full(rows, network.seq_length, np.int32)
         return our_step(network, precision, x, y, lengths, chars), 1.0
-    from model import polar_inputs
+    from handwriting.network.cells import polar_inputs
 
     one_hot = np.eye(symbols, dtype=np.float32)[chars]
     mask = np.ones(x.shape[:2], np.float32)
@@ -255,9 +259,8 @@ def text_trainer(name, precision):
 
 def writer(number):
     """What a Peer calls: so many lines written at once, each in a hand of its own."""
-    from handwriting.checkpoint import restore
-    from handwriting.writing import write_lines
-    from model import BIAS
+    from handwriting.text.writing import BIAS, write_lines
+    from model import restore
 
     import tensorflow as tf
 

@@ -1,0 +1,51 @@
+"""Write recordings of a hand, InkML and SVG as the database's archives:
+`python -m handwriting.convert FILE... --out FOLDER`.
+"""
+
+import os
+
+from handwriting.files import UserError
+from handwriting.flags import Parser, errors_as_sentences, file_name, say
+from handwriting.ink.database import ARCHIVE
+from handwriting.ink.export import write_line_strokes
+from handwriting.ink.formats import read_ink
+from handwriting.ink.recording import find_recordings
+
+
+def convert(paths, folder):
+    """Write the lines of these files, and their texts if all have one, to the database's archives
+    in a folder, which is made. Returns how many lines there are. Raises UserError.
+    """
+    if os.path.isdir(folder) and (found := find_recordings(folder)):
+        what = f"{os.path.join(folder, found[0])} is read from there as it is"
+        raise UserError(f"{what}, and would count twice; name another folder with --out.")
+    lines, texts = [], []
+    for path in paths:
+        more, more_texts = read_ink(path)
+        lines, texts = lines + more, texts + more_texts
+        if None in texts and any(texts):
+            what = f"{path} has lines without a text" if None in more_texts else f"{path} has texts"
+            raise UserError(f"{what}, unlike lines before; convert those with texts by themselves.")
+    target = os.path.join(folder, ARCHIVE)
+    if os.path.exists(target):
+        raise UserError(f"{target} is there already; name another folder with --out.")
+    os.makedirs(folder, exist_ok=True)
+    write_line_strokes(lines, target, None if None in texts else texts)
+    return len(lines)
+
+
+def main(argv=None):
+    with errors_as_sentences("handwriting.convert"):
+        about = "Write recordings (hand.json), InkML and SVG paths as the database's archives."
+        parser = Parser("python -m handwriting.convert", about)
+        parser.add_argument("files", nargs="+", metavar="FILE", type=file_name)
+        parser.add_argument("--out", required=True, metavar="FOLDER", type=file_name,
+            help="where lineStrokes-all.tar.gz is written, and ascii-all.tar.gz of lines with "
+                 "texts: InkML's annotation of a type such as truth, SVG's title")
+        args = parser.parse_args(argv)
+        number = convert(args.files, args.out)
+        say(f"Wrote {number} line{'s' * (number != 1)} to {args.out}")
+
+
+if __name__ == "__main__":
+    main()

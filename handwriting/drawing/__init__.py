@@ -1,0 +1,1 @@
+"""Pictures of strokes and densities, sheets of paper, and plots."""

@@ -1,0 +1,146 @@
+"""Minibatches of whole lines with their texts.
+
+Source: A. Graves, "Generating Sequences With Recurrent Neural Networks" (arXiv 1308.0850), section
+5.
+"""
+
+import collections
+import itertools
+
+from handwriting.files import UserError
+from handwriting.ink.database import form_names
+from handwriting.text.alphabet import ENDS, encode, make_alphabet
+from handwriting.text.lines import join_lines
+from utils import START, DataLoader
+
+import numpy as np
+
+# What a training sequence consists of: one line, or two or three of one form joined into one.
+JOINED = {1: 0.7, 2: 0.2, 3: 0.1}
+MORE_JOINED = {1: 0.25, 2: 0.35, 3: 0.4}
+SLICES = 16  # a batch is one of so many slices of more sequences, sorted by length
+RARE = 0.02  # lines with a character that fewer lines than this share have are drawn more often,
+MAX_REPEAT = 8.0  # by the square root of how much fewer, but not more often than this
+OUTLIERS = 0.1  # per cent of the training lines left out at either end of each measure
+
+
+def measures(line, text):
+    """By what outliers are told: points, points per character, pen units to the right for each."""
+    return len(line), len(line) / len(text), np.ptp(np.cumsum(line[1:, 0])) / len(text)
+
+
+class TextLoader(DataLoader):
+    """Whole lines with their texts, in minibatches of similar length.
+
+    Differs from DataLoader in: data, texts_of_data: the training lines that have a text, float32
+    [n, 3] in scaled units; valid_data, valid_texts: the same of the validation lines. alphabet:
+    the characters of the training lines' texts, unless one is given; lines with others are left
+    out. So are training lines of which one of `measures` is among the OUTLIERS smallest or largest:
+    their text and ink may not belong together. join_lines: most sequences are joined lines.
+    Raises UserError if there are no texts.
+    """
+
+    def __init__(self, batch_size, scale_factor, data_dir="data", *, seed=None, alphabet="",
+                 join_lines=False):
+        super().__init__(batch_size, 1, scale_factor, data_dir=data_dir, seed=seed)
+        self.joined = MORE_JOINED if join_lines else JOINED
+        lines = list(zip(self.raw_data, self.texts, form_names(self.names), strict=False))
+        training, validation = (
+            [line for line in itertools.compress(lines, chosen) if line[1] and len(line[0]) > 3]
+            for chosen in (self.trains, self.validates)
+        )
+        if len(training) + len(validation) == 1:
+            validation = training = training or validation  # better than nothing
+        if not training or not validation:
+            raise UserError(
+                f"--text needs transcriptions, but the lines in {self.folder} that train or "
+                "validate have none; put ascii-all.tar.gz of the database there, beside the lines"
+            )
+        self.alphabet = alphabet or make_alphabet(text for _, text, _ in training)
+        known = [line for line in training if set(line[1]) <= set(self.alphabet)]
+        if not known:
+            raise UserError(
+                f"all texts in {self.folder} have characters that the network has not learnt; it "
+                f"can write: {self.alphabet.strip()}"
+            )
+        table = np.array([measures(line, text) for line, text, _ in known])
+        low, high = np.percentile(table, [OUTLIERS, 100 - OUTLIERS], axis=0)
+        usual = ((table >= low) & (table <= high)).all(axis=1)
+        # Of few lines the ends are no outliers.
+        used = list(itertools.compress(known, usual)) if len(known) * OUTLIERS >= 100 else known
+
+        self.lines, self.texts_of_data, forms = map(list, zip(*used, strict=True))
+        self.data = self.scaled(self.lines)
+        self.valid_data = self.scaled([line for line, _, _ in validation])
+        self.valid_texts = [text for _, text, _ in validation]
+        members = collections.defaultdict(list)
+        for k, form in enumerate(forms):
+            members[form].append(k)
+        self._siblings = [members[form] for form in forms]
+        self._lengths = np.array(list(map(len, self.data)))
+        self._chances = self._repeats() / self._repeats().sum()
+        per_sequence = sum(number * share for number, share in self.joined.items())
+        self.num_batches = max(1, round(len(self.data) / (batch_size * per_sequence)))
+        self.summary = (
+            f"Data in {self.folder}: {len(self.data):,} lines with texts ({self._lengths.sum():,} "
+            f"points) train, {len(self.valid_data):,} validate; of those that train "
+            f"{sum(self.trains) - len(training):,} left out because they have no text, "
+            f"{len(training) - len(known):,} with characters that the network does not know, "
+            f"{len(known) - len(used):,} with the {OUTLIERS} % fewest or most points, or points or "
+            f"pen units per character; {len(self.alphabet)} characters."
+        )
+
+    def _repeats(self):
+        """How often each line counts, so that its rarest character is drawn often enough.
+
+        Repeat factors of Gupta, Dollar and Girshick (arXiv 1908.03195): max over characters c of
+        sqrt(RARE / f_c), at least 1, with f_c the share of lines that have c.
+        """
+        counts = collections.Counter(c for text in self.texts_of_data for c in set(text))
+        wanted = RARE * len(self.texts_of_data)
+        rarest = np.array([min(counts[c] for c in text) for text in self.texts_of_data])
+        return np.clip(np.sqrt(wanted / rarest), 1.0, MAX_REPEAT)
+
+    def next_batch(self):
+        """x and y, float32 [B, T, 3] in scaled units, y one point ahead of x; the lengths of the
+        sequences, int32 [B]; their texts, int32 [B, U].
+
+        A sequence is a line, or several of one form joined (`join_lines`). Half of them begin with
+        the point START before the line. Zeros behind a sequence, -1 behind a text are padding.
+        """
+        number = self.rng.choice(list(self.joined), p=list(self.joined.values()))
+        firsts = self.rng.choice(len(self.data), self.batch_size * SLICES, p=self._chances)
+        chains = [[first, *self._others(first, number - 1)] for first in firsts.tolist()]
+        lengths = [self._lengths[chain].sum() for chain in chains]
+        start = self.batch_size * self.rng.integers(SLICES)
+        rows = np.argsort(lengths, kind="stable")[start : start + self.batch_size]
+        sequences = [self._sequence(chains[row]) for row in self.rng.permutation(rows)]
+        lines, texts = zip(*sequences, strict=True)
+        lengths = np.array(list(map(len, lines)), np.int32)
+        points = np.zeros([self.batch_size, round_up(lengths.max()) + 1, 3], np.float32)
+        for row, line in zip(points, lines, strict=True):
+            row[: len(line)] = line
+        longest = max(map(len, texts)) + ENDS
+        chars = encode(texts, self.alphabet, width=-(-longest // 16) * 16)
+        return points[:, :-1], points[:, 1:], lengths, chars
+
+    def _others(self, line, number):
+        """So many other lines of this line's form, fewer if it has fewer."""
+        others = [k for k in self._siblings[line] if k != line] if number else []
+        return self.rng.permutation(others)[:number].tolist()
+
+    def _sequence(self, chain):
+        """The lines of a chain as one line in scaled units, with or without START, and its text."""
+        texts = [self.texts_of_data[k] for k in chain]
+        line, text = self.data[chain[0]], texts[0]
+        if len(chain) > 1:
+            joined, text = join_lines([self.lines[k] for k in chain], texts)
+            line = self.scaled([joined])[0]
+        return (np.vstack([START, line]) if self.rng.random() < 0.5 else line), text
+
+
+def round_up(length):
+    """A length to pad to, one of few, since TensorFlow compiles for each: at most an eighth more
+    beyond 512."""
+    step = 1 << max(6, int(length - 1).bit_length() - 4)
+    return -(-int(length) // step) * step

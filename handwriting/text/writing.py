@@ -1,0 +1,224 @@
+"""Draw a text: from characters to strokes, in a hand of its own or in that of a style.
+
+The loop over points is compiled once for texts of up to 120 characters and a number of lines. A
+line ends at the end of a stroke where the network says so and its window looks at the last
+character. Of several drawings the one of the fewest points is kept: hesitant lines are hard to
+read. A line with far more or less ink than its text needs is drawn again.
+
+Axes as in model.py. A line's text is its symbols, ends and padding behind it (alphabet.py).
+"""
+
+from typing import NamedTuple
+
+from handwriting.files import UserError
+from handwriting.ink.points import LIMIT, START
+from handwriting.network.backend import compiled, tf
+from handwriting.network.mixture import Mixture, sample_point
+from handwriting.network.sampling import CHUNK, GROUP, draw_noise
+from handwriting.text.alphabet import ENDS, check_text, encode
+from handwriting.text.hands import Style
+from handwriting.text.lines import MOST_POINTS, baseline, find_problem
+
+import numpy as np
+
+SIZES = (1, 4, GROUP)  # lines drawn in one loop; fewer are filled up, since each is compiled
+WIDTH = 128  # symbols of a text are padded to a power of two of at least so many
+GONE = 0.01  # of the window's weight left on a text: it has run past the end
+MOST_CHARACTERS = 500  # of a line: memory for its window grows with their square
+BIAS = 2.0  # at which texts are drawn where none is given: what reads best
+CANDIDATES = 3  # drawings of a line, of which the best is kept
+TRIES = 4  # times that they are drawn, until it is good
+# What a hand is drawn at random with, where several texts share one.
+HAND = "the quick brown fox jumps over a lazy dog"
+
+
+class Line(NamedTuple):
+    """A text as drawn."""
+
+    text: str
+    strokes: np.ndarray  # float32 [n, 3] in pen units, level
+    params: Mixture  # of each point, [n, M], in pen units
+    window: np.ndarray  # float32 [n, U]: the window's weights over the text's characters
+    problem: str  # what is wrong with it, or the empty string
+
+
+class Pen(NamedTuple):
+    """Where the drawing of B lines stands."""
+
+    point: tf.Tensor  # [B, 3] the last one, scaled units
+    states: list
+    done: tf.Tensor  # bool [B]
+    count: tf.Tensor  # int32 [B] points drawn
+
+
+@compiled
+def write_chunk(model, pen, chars, last, most, noise, bias):
+    """Draw at most noise.shape[0] points of each line, until all are done.
+
+    pen: a Pen. chars [B, U, V]: the texts, one-hot. last, most: int32 [B], the place of a text's
+    last character, and at how many points it is given up. noise [n, B, 4]. Returns points [n, B,
+    3], the z_hat [n, B, 1 + 6 M] that each was drawn from, phi [n, B, U] and the new Pen.
+    """
+    weights, num, places = model.layer_weights(), noise.shape[0], tf.range(chars.shape[1])
+
+    def draw(t, pen, points, z_hats, phis):
+        z_hat, states, phi = model.step(pen.point, pen.states, weights, None, chars)
+        z_hat, end = z_hat[:, :-1], z_hat[:, -1] > 0.0
+        place = tf.argmax(phi, axis=1, output_type=tf.int32)
+        left = tf.reduce_sum(tf.where(places <= last[:, None], phi, 0.0), axis=1)
+        ends = ((pen.point[:, 2] > 0.5) & end & (place >= last)) | (left < GONE)
+        done = pen.done | (ends & (pen.count > 0)) | (pen.count >= most)
+        point = sample_point(z_hat, noise[t], bias, model.log_sigma_min)
+        point = tf.where(done[:, None], pen.point, point)
+        count = pen.count + tf.cast(~done, tf.int32)
+        arrays = zip((points, z_hats, phis), (point, z_hat, phi), strict=True)
+        return t + 1, Pen(point, states, done, count), *(a.write(t, v) for a, v in arrays)
+
+    shapes = ([chars.shape[0], size] for size in (3, model.num_outputs, chars.shape[1]))
+    arrays = [tf.TensorArray(tf.float32, num, element_shape=shape) for shape in shapes]
+    _, pen, *arrays = tf.while_loop(
+        lambda t, pen, *_: (t < num) & ~tf.reduce_all(pen.done), draw, (0, pen, *arrays),
+        maximum_iterations=num,
+    )  # fmt: skip
+    return *(array.stack() for array in arrays), pen
+
+
+@tf.function(autograph=False)
+def write_groups(model, groups, bias):
+    """What write_chunk returns for each group of lines (its arguments), all at once."""
+    return [write_chunk(model, *group, bias) for group in groups]
+
+
+@tf.function(autograph=False, reduce_retracing=True)
+def read_style(model, points, chars):
+    """The states after points [B, n, 3] in scaled units and of texts [B, U]."""
+    return model(points, chars=chars)[1]
+
+
+def begin(model, texts, style):
+    """The Pen before the first point of texts (str), and their symbols [B, U, V], one-hot."""
+    longest = max(map(len, texts)) + ENDS
+    width = max(WIDTH, 1 << (longest - 1).bit_length())
+    chars = tf.constant(encode(texts, model.alphabet, width))
+    states, point = model.initial_state(len(texts)), START
+    if style is not None:
+        scale = np.array([model.data_scale, model.data_scale, 1.0])
+        points = np.vstack([START, style.strokes.clip(-LIMIT, LIMIT) / scale]).astype(np.float32)
+        states = read_style(model, tf.tile(points[None, :-1], [len(texts), 1, 1]), chars)
+        point = points[-1]
+    nothing = tf.zeros([len(texts)], tf.int32)
+    point = tf.constant(np.tile(np.float32(point), [len(texts), 1]))
+    return Pen(point, states, nothing > 0, nothing), model.one_hot(chars)
+
+
+def draw_lines(model, sess, texts, bias, style, limit):
+    """One drawing of each text: a list of Line.
+
+    sess: a tf.random.Generator. style: a Style, or None for any hand, each text in its own. limit:
+    points of a line, at most, or None.
+    """
+    size = next((size for size in SIZES if size >= len(texts)), GROUP)
+    order = sorted(range(len(texts)), key=lambda k: len(texts[k]))  # groups of like length
+    order += order[:1] * (-len(texts) % size)
+    before = style.text + " " if style else ""
+    groups, filling = [], np.arange(len(order)) >= len(texts)
+    for start in range(0, len(order), size):
+        rows = order[start : start + size]
+        pen, chars = begin(model, [before + texts[k] for k in rows], style)
+        pen = pen._replace(done=tf.constant(filling[start : start + size]))
+        lengths = np.array([len(texts[k]) for k in rows], np.int32)
+        most = np.minimum(MOST_POINTS * (lengths + 1), limit or np.iinfo(np.int32).max)
+        groups.append([pen, chars, tf.constant(len(before) + lengths - 1), tf.constant(most)])
+    chunks = []
+    while not all(np.all(pen.done) for pen, *_ in groups):
+        noise = tf.split(draw_noise(sess, CHUNK, len(order)), len(groups), axis=1)
+        arguments = [(*group, part) for group, part in zip(groups, noise, strict=True)]
+        drawn = write_groups(model, arguments, tf.constant(bias, tf.float32))
+        chunks.append([part[:3] for part in drawn])
+        for group, part in zip(groups, drawn, strict=True):
+            group[0] = part[3]
+    lines = {}
+    for number, (pen, *_) in enumerate(groups):
+        points, z_hats, phis = (
+            np.concatenate(part) for part in zip(*(c[number] for c in chunks), strict=True)
+        )
+        for row, k in enumerate(order[number * size : (number + 1) * size]):
+            if k not in lines:
+                kept = slice(0, int(pen.count[row])), row
+                place = slice(len(before), len(before) + len(texts[k]))
+                drawn = points[kept], z_hats[kept], phis[kept][:, place]
+                lines[k] = make_line(model, texts[k], *drawn, bias)
+    return [lines[k] for k in range(len(texts))]
+
+
+def make_line(model, text, points, z_hat, window, bias):
+    """The Line of what was drawn for a text, in pen units."""
+    strokes = points * np.float32([model.data_scale, model.data_scale, 1.0])
+    strokes[-1:, 2] = 1.0
+    problem = find_problem(text, strokes)
+    return Line(text, *level(strokes, model.params(z_hat, bias)), window, problem)
+
+
+def level(strokes, params):
+    """Strokes [n, 3] and the Mixture of each point, sheared so that the baseline is horizontal.
+
+    People's lines rise or fall, and the network's do as theirs. With dy' = dy - s dx, and s the
+    slope, upright strokes stay upright.
+    """
+    slope, _ = baseline(*np.cumsum(strokes[:, :2], axis=0).T)
+    strokes[:, 1] -= slope * strokes[:, 0]
+    own = params.sigma2 * np.sqrt(1 - params.rho**2)
+    shared = params.rho * params.sigma2 - slope * params.sigma1  # of dy's deviation, what dx tells
+    sigma2 = np.hypot(own, shared)
+    mu2, rho = params.mu2 - slope * params.mu1, shared / sigma2
+    return strokes, params._replace(mu2=mu2, sigma2=sigma2, rho=rho)
+
+
+def draw_best(model, sess, texts, candidates, *args):
+    """Of so many drawings of each text the one with no problem and the fewest points."""
+    lines = draw_lines(model, sess, texts * candidates, *args)
+    return [
+        min(lines[k :: len(texts)], key=lambda line: (bool(line.problem), len(line.strokes)))
+        for k in range(len(texts))
+    ]
+
+
+def write_texts(model, sess, texts, bias, style=None):
+    """write_lines of texts that nobody has checked yet. Raises UserError."""
+    for number, text in enumerate(texts, 1):
+        check_text(text, model.alphabet, f"text {number}" if len(texts) > 1 else "the text")
+    if style:
+        check_text(style.text, model.alphabet, "the text of the style")
+    return write_lines(model, sess, texts, bias, style)
+
+
+def write_lines(model, sess, texts, bias, style=None, one_hand=True, limit=None,
+                candidates=CANDIDATES):
+    """Draw texts, a list of str: a list of Line.
+
+    sess: a tf.random.Generator. bias: as in `mixture`. style: a Style, or None: a hand at random,
+    the same for all texts if one_hand. limit: points of a line, at most. candidates: drawings of
+    each, of which the best is kept. Lines that went wrong are drawn again, three times at most.
+    Raises UserError, before anything is drawn, for a text that is too long. Characters are checked
+    where texts come in (`check_text`).
+    """
+    for number, text in enumerate(texts, 1):
+        if len(text) > MOST_CHARACTERS:
+            where = f"text {number}" if len(texts) > 1 else "the text"
+            raise UserError(
+                f"{where} has {len(text)} characters, and a line at most {MOST_CHARACTERS}; break "
+                "it into lines of a file (sample.py --text_file), or set it on sheets (--paper)"
+            )
+    if style is None and one_hand and len(texts) > 1:
+        known = [word for word in HAND.split() if set(word) <= set(model.alphabet)]
+        (hand,) = write_lines(model, sess, [" ".join(known) or texts[0]], bias)
+        style = Style(hand.strokes, hand.text)
+    lines = draw_best(model, sess, texts, candidates, bias, style, limit)
+    for _ in range(TRIES - 1):
+        wrong = [k for k, line in enumerate(lines) if line.problem]
+        if not wrong:
+            break
+        again = draw_best(model, sess, [texts[k] for k in wrong], candidates, bias, style, limit)
+        for k, line in zip(wrong, again, strict=True):
+            lines[k] = line
+    return lines

@@ -1,0 +1,336 @@
+"""The page in a real Chromium: write, look, scribble, record, save."""
+
+import json
+import shutil
+import xml.etree.ElementTree as ET
+
+from handwriting.page.page import build_page
+from handwriting.text.hands import Style
+
+import numpy as np
+import pytest
+from playwright.sync_api import sync_playwright
+from test_page import KINDS, make_network
+
+TEXT = "six seven two"
+STROKES = [[[20, 60], [40, 75], [60, 60]], [[70, 40], [70, 75]]]  # pixels
+# Draws strokes on a canvas by pointer events, a sample every 10 ms.
+DRAW = """
+([id, strokes, type]) => {
+  const canvas = document.getElementById(id), box = canvas.getBoundingClientRect();
+  let time = 1000;
+  const fire = (kind, [x, y]) => {
+    const event = new PointerEvent(kind, {clientX: box.left + x, clientY: box.top + y,
+      pointerId: 5, pointerType: type, pressure: kind === "pointerup" ? 0 : 0.3, bubbles: true});
+    Object.defineProperty(event, "timeStamp", {value: time});
+    time += 10;
+    canvas.dispatchEvent(event);
+  };
+  for (const stroke of strokes) {
+    fire("pointerdown", stroke[0]);
+    for (const sample of stroke.slice(1)) fire("pointermove", sample);
+    fire("pointerup", stroke.at(-1));
+  }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """A page of two tiny networks, which write no letters, but end."""
+    style = Style(np.array([[0.0, 0, 0], [30, 10, 1]]), "x")
+    weights = [make_network(**KINDS[kind])[1] for kind in ("text", "no text")]
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    path.write_text(build_page(*weights, {"Ann": style}), encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    assert program, "the page's tests need Chromium (apt-get install chromium)"
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+
+
+@pytest.fixture
+def open_page(browser, address):
+    """A function that opens the page with a state in the link; at the end, the console is empty."""
+    errors, contexts = [], []
+
+    def open_state(state=f"speed=0&text={TEXT}", **options):
+        contexts.append(browser.new_context(**{"bypass_csp": True, **options}))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: errors.append(message.text))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(f"{address}#{state}")
+        return page
+
+    yield open_state
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+def finish(page):
+    page.wait_for_function("job === null")
+
+
+def saved(page, button):
+    """The bytes of the file that a button saves."""
+    with page.expect_download() as download:
+        page.click(button)
+    return download.value.path().read_bytes()
+
+
+def test_a_text_is_written_stopped_and_replayed(open_page):
+    page = open_page(f"speed=12&text={TEXT} {TEXT}")
+    page.wait_for_function("sheet.shown > 3")
+    page.click("#stop")
+    stopped = page.evaluate("countPoints()")
+    assert page.inner_text("#write-status") == "Stopped." and page.is_disabled("#stop")
+    assert page.is_disabled("#save-hand")  # no whole line
+    page.select_option("#speed", "0")
+    page.click("#start")
+    finish(page)
+    assert page.inner_text("#write-status").startswith("Wrote ")
+    points = page.evaluate("sheet.lines[0].points")
+    assert len(points) > stopped and not page.is_disabled("#save-hand")
+    page.click("#replay")
+    finish(page)
+    assert page.evaluate("[sheet.shown, sheet.lines[0].points]") == [len(points), points]
+
+
+def test_nothing_is_asked_of_a_network_and_nothing_may_be(open_page):
+    page = open_page(f"speed=0&text={TEXT}", bypass_csp=False)
+    while page.evaluate("job !== null"):
+        page.wait_for_timeout(50)
+    assert saved(page, "#save-svg").startswith(b"<?xml")
+    assert page.evaluate("performance.getEntriesByType('resource').length") == 0
+    policy = page.get_attribute("meta[http-equiv='Content-Security-Policy']", "content")
+    assert policy.startswith("default-src 'none';") and "http" not in policy
+
+
+def test_the_link_holds_all_that_the_drawing_depends_on(open_page):
+    page = open_page(f"speed=0&seed=7&bias=0.4&pen=2&hand=Ann&wrap=10&text={TEXT}")
+    finish(page)
+    lines = page.evaluate("sheet.lines.map((line) => [line.text, line.points])")
+    assert [text for text, _ in lines] == ["six seven", "two"]
+    again = open_page(page.url.split("#")[1])
+    finish(again)
+    assert again.evaluate("sheet.lines.map((line) => [line.text, line.points])") == lines
+    assert again.input_value("#pen") == "2" and again.input_value("#hand") == "Ann"
+
+
+def test_a_damaged_link_leaves_the_defaults(open_page):
+    page = open_page("speed=x&seed=-3&bias=high&wrap=1e9&hand=nobody&look=2&text=six")
+    finish(page)
+    values = [page.input_value(f"#{name}") for name in ("speed", "seed", "bias", "hand")]
+    assert values == ["300", "1", "2", ""] and int(page.input_value("#wrap")) <= 80
+
+
+def test_pictures_and_hands_are_saved(open_page):
+    page = open_page("speed=0&wrap=10&text=six seven two")
+    finish(page)
+    svg = ET.fromstring(saved(page, "#save-svg"))
+    path = svg.find(".//{*}path").get("d")
+    assert svg.get("width").endswith("mm") and path.count("M") == page.evaluate(
+        "sheetStrokes().length"
+    )
+    assert saved(page, "#save-png").startswith(b"\x89PNG")
+    hand = json.loads(saved(page, "#save-hand"))
+    assert [line["text"] for line in hand["lines"]] == ["six seven", "two"]
+    assert hand["lines"][1]["guide"] == {"baseline": 450, "x_height": 125}
+
+
+def test_looking_inside_shows_density_and_window_of_a_point(open_page):
+    page = open_page(f"speed=0&look=1&text={TEXT}")
+    finish(page)
+    page.focus("#point")
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    assert page.inner_text("#point-value").startswith("2 of ")
+    marks = page.evaluate(
+        "[...byId('window').children].map((span) => [span.textContent, span.style.background])"
+    )
+    assert "".join(character for character, _ in marks) == TEXT
+    assert any("70%" in mark for _, mark in marks)
+    ink = "(c) => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((v) => v)"
+    assert page.eval_on_selector("#lens", ink)
+
+
+@pytest.mark.parametrize(
+    "text", ["<script>window.hit = 1</script>", "😀", "שלום", "x" * 10_000, "   ", "x\n" * 101]
+)
+def test_hostile_texts_are_refused(open_page, text):
+    page = open_page("speed=0&text=six")
+    finish(page)
+    page.fill("#text", text)
+    page.click("#start")
+    refused = ("has not learnt", "at most 2000", "At most 100 lines", "no text yet")
+    assert any(words in page.inner_text("#write-status") for words in refused)
+    assert page.evaluate("window.hit === undefined && job === null")
+
+
+def test_characters_outside_of_the_alphabet_are_shown_and_replaced(open_page):
+    page = open_page("speed=0&text=six")
+    page.fill("#text", "sïx \u2014 \u201ctwo\u201d")
+    assert page.inner_text("#unknown") == "The network has not learnt: ï \u2014 \u201c \u201d"
+    page.click("#plain")
+    assert page.input_value("#text") == 'six - "two"'
+    page.fill("#text", "s\u00adi\u200bx")
+    assert page.inner_text("#unknown") == "The network has not learnt: U+00AD U+200B"
+    page.click("#plain")
+    assert page.input_value("#text") == "six"
+
+
+def test_a_line_is_recorded_kept_and_written_with(open_page):
+    page = open_page("speed=0&text=six")
+    finish(page)
+    page.click("#to-record")
+    sentence = page.inner_text("#sentence")
+    page.evaluate(DRAW, ["record-pad", [*STROKES, STROKES[0]], "pen"])
+    page.click("#record-undo")
+    page.click("#keep")
+    words = "Sentence 2 of 30; 1 kept. Look at the last line again: its length does not fit"
+    assert page.inner_text("#record-status").startswith(words)
+    page.click("#skip")
+    (line,) = json.loads(saved(page, "#record-save"))["lines"]
+    assert line["text"] == sentence and line["guide"]["x_height"] > 0
+    assert [len(stroke) for stroke in line["strokes"]] == [3, 2]
+    first, last = line["strokes"][0][0], line["strokes"][1][1]
+    assert [round(v, 1) for v in first] == [20, 60, 0, 0.3] and last[2] == 50
+    page.reload()
+    page.click("#to-record")
+    assert page.inner_text("#record-status") == "Sentence 3 of 30; 1 kept."
+    page.click("#to-write")
+    page.select_option("#hand", "recorded")
+    page.click("#start")
+    finish(page)
+    assert page.inner_text("#write-status").startswith("Wrote ")
+
+
+def test_a_kept_line_is_lost_only_to_a_better_one(open_page, tmp_path):
+    page, asked, answers = open_page("speed=0&text=six"), [], iter([False, True])
+
+    def answer(dialog):
+        asked.append(dialog.message)
+        dialog.accept() if next(answers) else dialog.dismiss()
+
+    page.on("dialog", answer)
+    finish(page)
+    page.click("#to-record")
+    page.evaluate(DRAW, ["record-pad", STROKES, "pen"])
+    page.click("#keep")
+    page.click("#previous")
+    assert page.inner_text("#record-status") == "Sentence 1 of 30; 1 kept, this one, too."
+    page.evaluate(DRAW, ["record-pad", STROKES[:1], "pen"])
+    page.click("#keep")
+    (line,) = json.loads(saved(page, "#record-save"))["lines"]
+    assert len(line["strokes"]) == 1
+
+    hand = {"format": "hand", "version": 1, "lines": [{**line, "text": "six"}]}
+    (tmp_path / "hand.json").write_text(json.dumps(hand))
+    for kept in (line["text"], "six"):  # the first time it is not to replace what is there
+        page.set_input_files("#record-file", tmp_path / "hand.json")
+        page.wait_for_function("byId('record-file').value === ''")
+        assert page.evaluate("recording.lines.map((line) => line.text)") == [kept]
+    assert len(asked) == 2 and asked[0].startswith("Replace the lines recorded here")
+    for text, words in (("\u00ef", "The network has not learnt: \u00ef"), (" ", "Line 1 in this")):
+        hand["lines"][0]["text"] = text
+        (tmp_path / "hand.json").write_text(json.dumps(hand))
+        page.set_input_files("#record-file", tmp_path / "hand.json")
+        page.wait_for_function("byId('record-file').value === ''")
+        assert page.inner_text("#record-status").startswith(words)
+    page.evaluate("() => { Storage.prototype.setItem = () => { throw new Error('full'); }; }")
+    page.click("#skip")
+    assert "This browser keeps nothing" in page.inner_text("#record-status")
+
+
+def test_a_stroke_that_is_undone_while_it_is_drawn_does_not_go_on(open_page):
+    page = open_page("speed=0&text=six")
+    page.click("#to-record")
+    page.evaluate(DRAW, ["record-pad", STROKES, "pen"])
+    fire = (
+        "(kind) => byId('record-pad').dispatchEvent(new PointerEvent(kind, "
+        "{pointerId: 5, pointerType: 'pen', clientX: 99, clientY: 300}))"
+    )
+    page.evaluate(fire, "pointerdown")
+    page.click("#record-undo")
+    for kind in ("pointermove", "pointerup"):
+        page.evaluate(fire, kind)
+    assert page.evaluate("recording.pad.strokes.map((stroke) => stroke.length)") == [3, 2]
+
+
+def test_a_touch_is_ignored_while_a_pen_is_down(open_page):
+    page = open_page("speed=0&text=six")
+    page.click("#to-record")
+    touch = (
+        "(kind, type, id) => byId('record-pad').dispatchEvent(new PointerEvent(kind, "
+        "{pointerId: id, pointerType: type, clientX: 99, clientY: 300}))"
+    )
+    fire = f"(events) => events.forEach((event) => ({touch})(...event))"
+    page.evaluate(fire, [["pointerdown", "pen", 1], ["pointerdown", "touch", 2]])
+    page.evaluate(fire, [["pointermove", "touch", 2], ["pointermove", "pen", 1]])
+    page.evaluate(fire, [["pointerup", "touch", 2], ["pointerup", "pen", 1]])
+    assert page.evaluate("recording.pad.strokes.map((stroke) => stroke.length)") == [2]
+    # The hand that holds the pen touches first: its stroke goes as the pen comes.
+    page.evaluate(fire, [["pointerdown", "touch", 2], ["pointerdown", "pen", 1]])
+    page.evaluate(fire, [["pointermove", "touch", 2], ["pointerup", "pen", 1]])
+    assert page.evaluate("recording.pad.strokes.map((stroke) => stroke.length)") == [2, 1]
+
+
+def test_a_scribble_goes_on_each_time_differently(open_page):
+    page = open_page("speed=0&text=six")
+    page.click("#to-scribble")
+    page.evaluate(DRAW, ["scribble-pad", STROKES, "mouse"])
+    ends = []
+    for _ in range(2):
+        page.click("#scribble-go")
+        page.wait_for_function("scribble.pad.added.flat().length > 20")
+        ends.append(page.evaluate("scribble.pad.added.flat().slice(0, 10)"))
+        page.click("#to-scribble")  # stops it
+    assert ends[0] != ends[1]
+    page.click("#scribble-clear")
+    assert page.evaluate("[scribble.pad.strokes, scribble.pad.added]") == [[], []]
+
+
+def test_all_controls_have_labels_and_answer_to_keys(open_page):
+    page = open_page("speed=0&text=six")
+    finish(page)
+    unnamed = """
+    [...document.querySelectorAll("button, input, select, textarea, canvas")].filter((element) =>
+      !(element.labels?.length || element.ariaLabel || element.textContent.trim()))
+      .map((element) => element.id)
+    """
+    assert page.evaluate(unnamed) == []
+    page.focus("#text")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("two")
+    reached = []
+    while "start" not in reached:
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id"))
+        assert len(reached) < 10
+    assert reached == ["hand", "bias", "speed", "pen", "wrap", "seed", "start"]
+    page.keyboard.press("Enter")
+    finish(page)
+    assert page.evaluate("sheet.lines[0].text") == "two"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_a_phone_and_its_colours_have_contrast(open_page, scheme):
+    size = {"width": 360, "height": 740}
+    page = open_page(f"speed=0&look=1&text={TEXT}", viewport=size, color_scheme=scheme)
+    finish(page)
+    for part in ("write", "scribble", "record"):
+        page.click(f"#to-{part}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    colors = "getComputedStyle(document.body)"
+    ink, paper = (
+        np.array(page.evaluate(f"{colors}.{name}.match(/\\d+/g).map(Number)"))[:3]
+        for name in ("color", "backgroundColor")
+    )
+    luminances = sorted((rgb / 255) ** 2.2 @ [0.2126, 0.7152, 0.0722] for rgb in (ink, paper))
+    assert (luminances[1] + 0.05) / (luminances[0] + 0.05) > 7
+    assert (paper.mean() < 128) == (scheme == "dark")
