@@ -6,13 +6,21 @@ In IPython it leaves behind `model`, `sess` (the source of randomness), the `str
 that it drew, and the drawing functions of utils.py.
 """
 
+import sys
+
+if __name__ == "__main__":  # Ctrl-C while the rest is imported shows no traceback
+    sys.excepthook = lambda kind, *error: (
+        kind is KeyboardInterrupt or sys.__excepthook__(kind, *error)
+    )
+
+import itertools
 import os
 import random
-import sys
+import warnings
 from typing import NamedTuple
 
 from handwriting.drawing import sheets
-from handwriting.drawing.strokes import plot_window
+from handwriting.drawing.strokes import UNIT_MM, plot_window
 from handwriting.drawing.svg import animate, write_png
 from handwriting.files import UserError
 from handwriting.flags import (
@@ -22,9 +30,12 @@ from handwriting.flags import (
     file_name,
     number,
     one_line,
+    progress_bar,
     say,
 )
 from handwriting.ink.export import FORM_LINES
+from handwriting.text.alphabet import check_text
+from handwriting.text.hands import find_lines, load_style
 from utils import (
     LIMIT,
     draw_strokes,
@@ -40,6 +51,7 @@ import numpy as np
 MAX_POINTS = 2_000_000  # in all samples together: their mixtures of 20 components take a gigabyte
 MAX_MOVE = 1e9  # pen units
 POINTS_OF_A_CHARACTER = 60  # at most; see handwriting/text/writing.py
+WIDE = 400  # mm: about the long side of A3
 PICTURES = ("normal.svg", "color.svg", "multi_color.svg", "eos_pdf.svg", "pdf.svg")
 
 
@@ -55,7 +67,7 @@ class Sample(NamedTuple):
 
 def build_parser():
     """All flags; those of the post's program keep its names and defaults."""
-    parser = Parser("sample.py", "Draw handwriting as SVG.")
+    parser = Parser("sample.py", "Draw handwriting as SVG.", 'a text is given as --text "..."')
     add = parser.add_argument
     add("--text", help="write this text, in one line")
     add("--text_file", metavar="FILE", type=file_name, help="write each line of this file; "
@@ -155,7 +167,7 @@ def read_lines(args):
 def file_names(args):
     """What the names of each sample's pictures begin with. Raises UserError."""
     if args.line_strokes:
-        check_output(args.line_strokes, "--line_strokes")
+        check_output(args.line_strokes, "--line_strokes", ".tar.gz")
         return []
     if os.path.basename(args.filename) in ("", ".", ".."):
         raise UserError(f"--filename {args.filename} is a folder; add what the names begin with")
@@ -194,11 +206,20 @@ def draw_pictures(sample, filename, scale_factor, plot=False):
     say(one_line(f"Wrote {filename}.{{normal,color,multi_color,eos_pdf,pdf}}.svg{more}"))
 
 
-def draw_freely(args, model, sess):
-    """The Samples of a network without text."""
-    from handwriting.text.hands import find_lines
+def find_hand(args):
+    """What --style names, None without it: for texts a Style, else the points of its first line.
 
-    style = find_lines(args.style)[0][0].clip(-LIMIT, LIMIT) if args.style else None
+    Raises UserError.
+    """
+    if not args.style:
+        return None
+    if args.texts:
+        return load_style(args.style, args.style_text)
+    return find_lines(args.style)[0][0].clip(-LIMIT, LIMIT)
+
+
+def draw_freely(args, model, sess, style):
+    """The Samples of a network without text; style: the points that all begin with, or None."""
     bias, length = args.bias or 0.0, args.sample_length
     strokes, params = model.sample_batch(sess, length, args.num_samples, bias, style)
     given = strokes.shape[1] - length
@@ -207,44 +228,49 @@ def draw_freely(args, model, sess):
     ]
 
 
-def draw_texts(args, model, sess):
-    """The Samples of all texts: each one's samples, of which the k-th have one hand in common, but
-    for --line_strokes those of one form.
-    """
-    from handwriting.text.alphabet import check_text
-    from handwriting.text.hands import load_style
-    from handwriting.text.writing import BIAS, write_lines
-
+def check_texts(args, alphabet, style):
+    """Raise UserError for the first character of the texts that the network has not learnt."""
     for k, line in enumerate(args.lines, 1):
         if text := " ".join(line.split()) if args.paper else line.strip():
             where = f"line {k} of {args.text_file}" if args.text_file else "the text"
-            check_text(text, model.alphabet, where)
-    style = load_style(args.style, args.style_text) if args.style else None
+            check_text(text, alphabet, where)
     if style:
-        check_text(style.text, model.alphabet, f"the text of --style {args.style}")
+        check_text(style.text, alphabet, f"the text of --style {args.style}")
+
+
+def draw_texts(args, model, sess, style):
+    """The Samples of all texts: each one's samples, of which the k-th have one hand in common, but
+    for --line_strokes those of one form. style: a Style, or None.
+    """
+    from handwriting.text.writing import BIAS, write_lines
+
+    check_texts(args, model.alphabet, style)
     bias, limit = BIAS if args.bias is None else args.bias, args.sample_length or None
     size = FORM_LINES if args.line_strokes and not style else len(args.texts)
     blocks = [args.texts[start : start + size] for start in range(0, len(args.texts), size)]
-    drawn = []
-    for _ in range(args.num_samples):
-        parts = [write_lines(model, sess, block, bias, style, limit=limit) for block in blocks]
-        drawn.append([line for part in parts for line in part])
-    for lines in drawn:
-        for line in lines:
-            if line.problem and not limit:
-                words = f"this may be hard to read, since {line.problem}: {line.text[:60]}"
-                say(one_line(f"sample.py: warning: {words}"), sys.stderr)
+    drawn, total = [], args.num_samples * len(args.texts)
+    with progress_bar("writing", total, "lines") as bar:
+        for _ in range(args.num_samples):
+            drawn.append([])
+            for block in blocks:
+                start = sum(map(len, drawn))
+                drawn[-1] += write_lines(
+                    model, sess, block, bias, style, limit=limit,
+                    progress=lambda done, start=start: bar.update(start + done - bar.n),
+                )  # fmt: skip
+    for line in itertools.chain(*drawn):
+        if line.problem and not limit:
+            warnings.warn(f"hard to read, since {line.problem}: {line.text[:60]}", stacklevel=2)
     drawn = drawn if args.line_strokes else zip(*drawn, strict=True)
     return [
         Sample(line.strokes, line.params, 0, line.text, line.window)
-        for lines in drawn
-        for line in lines
+        for line in itertools.chain(*drawn)
     ]
 
 
 def draw_samples(args):
     """Draw as the flags say; returns model, sess, the first sample's strokes and params."""
-    names = file_names(args)
+    names, style = file_names(args), find_hand(args)
 
     from handwriting.network.checkpoint import find_run
     from model import restore
@@ -258,7 +284,7 @@ def draw_samples(args):
     seed = random.SystemRandom().randrange(2**31) if args.seed is None else args.seed
     random.seed(seed)  # of the colours
     sess = tf.random.Generator.from_seed(seed)
-    samples = (draw_texts if args.texts else draw_freely)(args, model, sess)
+    samples = (draw_texts if args.texts else draw_freely)(args, model, sess, style)
     if not all((np.abs(sample.strokes) < MAX_MOVE).all() for sample in samples):
         raise UserError(f"the network in {folder} draws moves of over {MAX_MOVE:g} pen units")
     points = sum(len(sample.strokes) - sample.given for sample in samples)
@@ -269,6 +295,8 @@ def draw_samples(args):
         write_line_strokes(lines, args.line_strokes, texts if args.texts else None)
         say(one_line(f"Wrote {args.line_strokes}"))
     svgs = sheets.write_sheets(samples, args) if args.paper else []
+    if names and args.texts:
+        check_width(samples, args.scale_factor)
     for sample, name in zip(samples if names else [], names, strict=True):
         draw_pictures(sample, name, args.scale_factor, args.plot)
         svgs += [f"{name}.{kind}" for kind in PICTURES]
@@ -282,9 +310,19 @@ def draw_samples(args):
     return model, sess, samples[0].strokes, samples[0].params
 
 
+def check_width(samples, scale_factor):
+    """Warn of a picture of a text that is wider than a large sheet of paper."""
+    width = max(np.ptp(np.cumsum(s.strokes[:, 0])) for s in samples) / scale_factor * UNIT_MM
+    if width > WIDE:
+        warnings.warn(
+            f"the text in one line is {width:.0f} mm wide; --paper A4 breaks it into lines",
+            stacklevel=2,
+        )
+
+
 def make_page(args):
     """Write the page. Returns nothing in each of the places of what draw_samples returns."""
-    check_output(args.page, "--page")
+    check_output(args.page, "--page", ".html")
 
     from handwriting.network.checkpoint import find_run
     from handwriting.page.page import write_page

@@ -1,12 +1,20 @@
 """Train the network of model.py on pen data: `python train.py`. Flags, then a run in its order."""
 
+import sys
+
+if __name__ == "__main__":  # Ctrl-C while the rest is imported shows no traceback
+    sys.excepthook = lambda kind, *error: (
+        kind is KeyboardInterrupt or sys.__excepthook__(kind, *error)
+    )
+
 import argparse
 import math
 import signal
-import sys
+import warnings
 
 from handwriting.files import UserError
 from handwriting.flags import Parser, errors_as_sentences, file_name, number, say
+from handwriting.ink.recording import find_recordings
 from utils import DataLoader
 
 # Flags of how a run is started, not of what it computes; config.json does not hold them.
@@ -17,6 +25,7 @@ FINE_TUNING = {
     "batch_size": 8, "num_epochs": 30, "learning_rate": 0.0001, "decay": "linear", "warmup": 5,
     "grad_clip": 0.5, "keep_prob": 0.95,
 }  # fmt: skip
+FEW = 1000  # lines, from which a network does not learn to write
 # Flags that may be given with --resume.
 MAY_CHANGE = ("num_epochs", "save_every", "learning_rate", "data_dir", "precision")
 
@@ -212,11 +221,23 @@ def make_train_step(model, optimizer, grad_clip, seed=0):
 
 def load_data(args):
     """The DataLoader that the flags ask for. Raises UserError."""
-    if not args.text:
-        return DataLoader(
-            args.batch_size, args.seq_length, args.data_scale, data_dir=args.data_dir,
-            seed=args.seed, first_points=args.first_points,
+    data = load_texts(args) if args.text else DataLoader(
+        args.batch_size, args.seq_length, args.data_scale, data_dir=args.data_dir,
+        seed=args.seed, first_points=args.first_points,
+    )  # fmt: skip
+    if not data.valid_data:
+        raise UserError(f"--data_dir {args.data_dir} needs two lines: one of them validates")
+    if not (args.init or args.resume) and find_recordings(data.folder) and len(data.data) < FEW:
+        warnings.warn(
+            f"a network learns from nothing on the {len(data.data)} lines in {data.folder}, too "
+            "few to write from; to learn a hand give --text --init save/text",
+            stacklevel=2,
         )
+    return data
+
+
+def load_texts(args):
+    """The TextLoader that the flags ask for. Raises UserError."""
     from handwriting.network.checkpoint import read_config
     from handwriting.text.loader import TextLoader
 
@@ -242,9 +263,6 @@ def train(args):
     if chief:
         checkpoint.check_folder(args.model_dir, args.resume, args.overwrite)
     data = load_data(args)
-    if not data.valid_data:
-        raise UserError(f"--data_dir {args.data_dir} needs two lines: one of them validates")
-
     backend.set_threads(args.batch_size)
     strategy = distribute.make_strategy(args.strategy, args.batch_size)
     config = {name: value for name, value in vars(args).items() if name not in OF_START}

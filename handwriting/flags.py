@@ -2,12 +2,15 @@
 
 import argparse
 import contextlib
+import difflib
 import math
 import os
 import sys
 import warnings
 
 from handwriting.files import UserError
+
+from tqdm import tqdm
 
 
 def number(kind, low, high=math.inf, open_low=False):
@@ -42,15 +45,30 @@ def one_line(text):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose help shows defaults, and whose errors are one sentence."""
+    """A parser whose help shows defaults, and whose errors are one sentence.
 
-    def __init__(self, prog, description):
+    advice: on words that no flag stands before.
+    """
+
+    def __init__(self, prog, description, advice=""):
         formatter = argparse.ArgumentDefaultsHelpFormatter
         super().__init__(prog, None, description, formatter_class=formatter, allow_abbrev=False)
+        self.advice = advice
 
     def error(self, message):
         say(f"{self.prog}: error: {one_line(message)}", sys.stderr)
         sys.exit(2)
+
+    def parse_args(self, args=None, namespace=None):
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            name = unknown[0].partition("=")[0]
+            near = difflib.get_close_matches(name, self._option_string_actions, 1)
+            advice = "" if name.startswith("-") else self.advice
+            advice = f"did you mean {near[0]}?" if near else advice
+            message = f"unrecognized arguments: {' '.join(unknown)}"
+            self.error(f"{message}; {advice}" if advice else message)
+        return parsed
 
     def parse_given(self, argv):
         """All flags, and a dict of those that the command line gives."""
@@ -60,13 +78,25 @@ class Parser(argparse.ArgumentParser):
         return args, {name: value for name, value in given.items() if value is not unset}
 
 
-def check_output(name, flag):
-    """Raise UserError unless a file of this name can be made, before work is done for it."""
+def check_output(name, flag, ending=""):
+    """Raise UserError unless a file of this name, which has this ending, can be made, before work
+    is done for it."""
+    if not name.lower().endswith(ending):
+        raise UserError(f"{flag} {name} does not end in {ending}, which it will be; name it so")
     folder = os.path.dirname(name) or "."
     if not os.path.isdir(folder):
         raise UserError(f"{flag} {name} is in a folder that does not exist; make it")
     if os.path.isdir(name) or not os.access(folder, os.W_OK):
         raise UserError(f"{flag} {name} cannot be written; name another file")
+
+
+def progress_bar(what, total, unit):
+    """A bar for work that takes over a second, on a terminal alone: so many units of a total are
+    done, how long it took and how long it may take yet."""
+    return tqdm(
+        total=total, desc=what, unit=unit, delay=1, leave=False, disable=None, dynamic_ncols=True,
+        bar_format="{desc}: {n:.0f} of {total:.0f} {unit} |{bar}| {elapsed}, {remaining} left",
+    )
 
 
 def say(text, stream=None):

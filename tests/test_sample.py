@@ -302,15 +302,43 @@ def test_run_that_is_damaged_or_foreign_is_refused(run_copy, here, capsys, damag
         (["--bias=21"], "argument --bias: '21' is not a number of at least 0 and at most 20"),
         (["--filename=.."], "--filename .. is a folder; add what the names begin with"),
         (["--filename=no/a"], "--filename no/a.normal.svg is in a folder that does not exist;"),
-        (["--line_strokes=."], "--line_strokes . cannot be written; name another file"),
+        (["--line_strokes=no/a.tar.gz"], "--line_strokes no/a.tar.gz is in a folder that does not"),
         (["--style=no\nline"], "--style no\\nline is no file and none of the styles slanted, "),
+        (["--style=cursive"], "--style cursive is no file and none of the styles slanted,"),
+        (["--style=min/hand.json"], "--style min/hand.json is no file; name one that is there, or"),
         (["--model_dir=nowhere"], "nowhere/config.json cannot be read (No such file or directory)"),
+        (["hello"], 'unrecognized arguments: hello; a text is given as --text "..."'),
+        (["--txt=hello"], "unrecognized arguments: --txt=hello; did you mean --text?"),
+        (["--line_strokes=out.svg"], "--line_strokes out.svg does not end in .tar.gz, which"),
     ],
 )
 def test_flags_are_refused_before_anything_is_drawn(here, capsys, monkeypatch, flags, words):
     monkeypatch.delattr(Model, "sample_batch")
     assert refusal(capsys, *flags).startswith(words)
     assert read_files(here) == {}
+
+
+@pytest.mark.parametrize("name", ["out.svg", "out"])
+def test_a_page_has_the_name_of_one(here, capsys, name):
+    assert status_of(sample.main, [f"--page={name}"]) == 2
+    assert f"--page {name} does not end in .html" in capsys.readouterr().err
+    assert read_files(here) == {}
+
+
+def test_a_text_in_one_wide_line_is_told_of():
+    strokes = np.tile([100, 0, 0], [161, 1])  # 16,000 pen units are 400 mm
+    with pytest.warns(UserWarning, match="the text in one line is 404 mm wide; --paper A4 breaks"):
+        sample.check_width([sample.Sample(strokes, ())], 9.9)
+    sample.check_width([sample.Sample(strokes, ())], 10.0)
+
+
+@pytest.mark.parametrize("program", ["sample.py", "train.py"])
+def test_ctrl_c_while_modules_are_imported_shows_no_traceback(tmp_path, program):
+    (tmp_path / "numpy.py").write_text("raise KeyboardInterrupt")
+    command = [sys.executable, ROOT / program]
+    more = environment(PYTHONPATH=str(tmp_path))
+    process = subprocess.run(command, env=more, capture_output=True, text=True, check=False)
+    assert process.returncode != 0 and process.stdout == process.stderr == ""
 
 
 def test_file_that_cannot_be_written_is_named(draw, here, capsys):

@@ -58,31 +58,41 @@ def make_score(model):
     return score
 
 
-def window_share(model, lines, texts):
-    """Where the window of a network with text looks at the ends of lines [n, 3] in scaled units, as
-    a share of their texts' lengths: about 1 if it has learnt to read along.
+def make_window_share(model):
+    """A function: lines [n, 3] in scaled units, texts -> where the window of a network with text
+    looks at the lines' ends, as a share of their texts' lengths: about 1 if it has learnt to read
+    along.
 
     Of lines of middle length, so that few points of theirs have to be cut off.
     """
-    order = sorted(range(len(lines)), key=lambda k: len(lines[k]))
-    middle = order[len(order) // 4 :][:16]
-    length = len(lines[middle[0]])
-    points = np.stack([lines[k][:length] for k in middle])
-    chars = encode([texts[k] for k in middle], model.alphabet)
-    _, states = model(points[:, :-1], chars=chars)
-    *_, phi = model.step(points[:, -1], states, chars=model.one_hot(chars))
-    places = tf.argmax(phi, axis=1).numpy() + 0.5
-    expected = [len(texts[k]) * length / len(lines[k]) for k in middle]
-    return float(np.mean(places / expected))
+
+    @tf.function(autograph=False)
+    def places(points, chars):
+        _, states = model(points[:, :-1], chars=chars)
+        *_, phi = model.step(points[:, -1], states, chars=model.one_hot(chars))
+        return tf.argmax(phi, axis=1)
+
+    def window_share(lines, texts):
+        order = sorted(range(len(lines)), key=lambda k: len(lines[k]))
+        middle = order[len(order) // 4 :][:16]
+        length = len(lines[middle[0]])
+        points = np.stack([lines[k][:length] for k in middle])
+        chars = encode([texts[k] for k in middle], model.alphabet)
+        looks = places(tf.constant(points), tf.constant(chars)).numpy() + 0.5
+        expected = [len(texts[k]) * length / len(lines[k]) for k in middle]
+        return float(np.mean(looks / expected))
+
+    return window_share
 
 
 def make_validate(model, data):
     """A function () -> mean nats per point (scaled units) over the validation lines of a
     DataLoader."""
-    score, texts = make_score(model), data.valid_texts if model.alphabet else None
+    score, share_of = make_score(model), make_window_share(model)
+    texts = data.valid_texts if model.alphabet else None
 
     def validate():
-        if texts and not 0.5 < (share := window_share(model, data.valid_data, texts)) < 2.0:
+        if texts and not 0.5 < (share := share_of(data.valid_data, texts)) < 2.0:
             words = f"at the ends of validation lines it looks at {share:.0%} of their texts"
             warnings.warn(f"the window is stuck or runs away: {words}", stacklevel=2)
         scores = score(data.valid_data, texts)

@@ -17,7 +17,7 @@ from handwriting.network.mixture import Mixture, sample_point
 from handwriting.network.sampling import CHUNK, GROUP, draw_noise
 from handwriting.text.alphabet import ENDS, check_text, encode
 from handwriting.text.hands import Style
-from handwriting.text.lines import MOST_POINTS, baseline, find_problem
+from handwriting.text.lines import MOST_POINTS, POINTS, baseline, find_problem
 
 import numpy as np
 
@@ -111,11 +111,12 @@ def begin(model, texts, style):
     return Pen(point, states, nothing > 0, nothing), model.one_hot(chars)
 
 
-def draw_lines(model, sess, texts, bias, style, limit):
+def draw_lines(model, sess, texts, bias, style, limit, progress=None):
     """One drawing of each text: a list of Line.
 
     sess: a tf.random.Generator. style: a Style, or None for any hand, each text in its own. limit:
-    points of a line, at most, or None.
+    points of a line, at most, or None. progress: a function that is told which share of all is
+    drawn, about, again and again.
     """
     size = next((size for size in SIZES if size >= len(texts)), GROUP)
     order = sorted(range(len(texts)), key=lambda k: len(texts[k]))  # groups of like length
@@ -137,6 +138,8 @@ def draw_lines(model, sess, texts, bias, style, limit):
         chunks.append([part[:3] for part in drawn])
         for group, part in zip(groups, drawn, strict=True):
             group[0] = part[3]
+        if progress:
+            progress(share_drawn([pen for pen, *_ in groups], [len(texts[k]) for k in order]))
     lines = {}
     for number, (pen, *_) in enumerate(groups):
         points, z_hats, phis = (
@@ -149,6 +152,14 @@ def draw_lines(model, sess, texts, bias, style, limit):
                 drawn = points[kept], z_hats[kept], phis[kept][:, place]
                 lines[k] = make_line(model, texts[k], *drawn, bias)
     return [lines[k] for k in range(len(texts))]
+
+
+def share_drawn(pens, lengths):
+    """About which share of lines with so many characters is drawn, from 0 to 1."""
+    count = np.concatenate([pen.count for pen in pens])
+    done = np.concatenate([pen.done for pen in pens])
+    shares = np.minimum(count / (POINTS * np.array(lengths)), 0.95)
+    return float(np.where(done, 1.0, shares).mean())
 
 
 def make_line(model, text, points, z_hat, window, bias):
@@ -175,7 +186,8 @@ def level(strokes, params):
 
 
 def draw_best(model, sess, texts, candidates, *args):
-    """Of so many drawings of each text the one with no problem and the fewest points."""
+    """Of so many drawings of each text the one with no problem and the fewest points; args: the
+    others of draw_lines."""
     lines = draw_lines(model, sess, texts * candidates, *args)
     return [
         min(lines[k :: len(texts)], key=lambda line: (bool(line.problem), len(line.strokes)))
@@ -193,12 +205,13 @@ def write_texts(model, sess, texts, bias, style=None):
 
 
 def write_lines(model, sess, texts, bias, style=None, one_hand=True, limit=None,
-                candidates=CANDIDATES):
+                candidates=CANDIDATES, progress=lambda done: None):
     """Draw texts, a list of str: a list of Line.
 
     sess: a tf.random.Generator. bias: as in `mixture`. style: a Style, or None: a hand at random,
     the same for all texts if one_hand. limit: points of a line, at most. candidates: drawings of
     each, of which the best is kept. Lines that went wrong are drawn again, three times at most.
+    progress: a function that is told, again and again, how many lines are done, a float.
     Raises UserError, before anything is drawn, for a text that is too long. Characters are checked
     where texts come in (`check_text`).
     """
@@ -213,12 +226,16 @@ def write_lines(model, sess, texts, bias, style=None, one_hand=True, limit=None,
         known = [word for word in HAND.split() if set(word) <= set(model.alphabet)]
         (hand,) = write_lines(model, sess, [" ".join(known) or texts[0]], bias)
         style = Style(hand.strokes, hand.text)
-    lines = draw_best(model, sess, texts, candidates, bias, style, limit)
-    for _ in range(TRIES - 1):
-        wrong = [k for k, line in enumerate(lines) if line.problem]
+    lines, wrong = [None] * len(texts), range(len(texts))
+    for _ in range(TRIES):
+        todo, num = [texts[k] for k in wrong], len(wrong)
+        drawn = draw_best(
+            model, sess, todo, candidates, bias, style, limit,
+            lambda share, num=num: progress(len(texts) - num + share * num),
+        )  # fmt: skip
+        for k, line in zip(wrong, drawn, strict=True):
+            lines[k] = line
+        wrong = [k for k in wrong if lines[k].problem]
         if not wrong:
             break
-        again = draw_best(model, sess, [texts[k] for k in wrong], candidates, bias, style, limit)
-        for k, line in zip(wrong, again, strict=True):
-            lines[k] = line
     return lines

@@ -32,7 +32,8 @@ except ImportError:  # on Windows, where nothing guards a folder against two run
     fcntl = None
 
 KEPT = 3  # newest checkpoints that stay
-BAR = "{desc} step {n_fmt}/{total_fmt} |{bar}|{postfix}, {rate_inv_fmt}, {remaining} left"
+BAR = "{desc} step {n_fmt}/{total_fmt} |{bar}|{postfix}, {rate_inv_fmt}, "
+BAR += "{elapsed}, {remaining} left"
 
 
 class Run:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import model as model_py
 import sample
@@ -91,8 +93,12 @@ def test_a_line_that_went_wrong_is_drawn_again_by_itself(model, monkeypatch):
     monkeypatch.setattr(
         writing, "draw_lines", lambda *args: drawn.append(args[2]) or draw_lines(*args)
     )
-    lines = write_lines(model, sess(), ["on", "two", "ten", "ne"], 0.0, STYLE, candidates=1)
+    told = []
+    lines = write_lines(
+        model, sess(), ["on", "two", "ten", "ne"], 0.0, STYLE, candidates=1, progress=told.append
+    )
     assert [len(texts) for texts in drawn] == [4, 2, 1]
+    assert told == sorted(told) and told[-3:] == [4, 4, 4] and told[0] > 0
     assert [line.text for line in lines] == ["on", "two", "ten", "ne"]
     assert not any(line.problem for line in lines)
 
@@ -249,6 +255,16 @@ def test_text_is_drawn_into_all_pictures(here, capsys):
     assert (here / "sample.window.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     out = capsys.readouterr().out
     assert out.startswith(f"Drew {len(strokes)} points from ") and ".{density,window}.png" in out
+
+
+def test_the_progress_bar_counts_lines_of_all_samples(here, monkeypatch):
+    bar, asked = SimpleNamespace(n=0.0), []
+    bar.update = lambda number: setattr(bar, "n", bar.n + number)
+    fake = lambda *args: asked.append(args) or nullcontext(bar)  # noqa: E731
+    monkeypatch.setattr(sample, "progress_bar", fake)
+    (here / "letter.txt").write_text("one\ntwo\n")
+    sample.main(["--text_file=letter.txt", "--num_samples=2", "--seed=1"])
+    assert asked == [("writing", 4, "lines")] and bar.n == 4
 
 
 def test_each_line_of_a_text_file_is_drawn_and_numbered(here):
