@@ -13,24 +13,23 @@ passes or fails.
 Peers take turns, A B C A B C, so that a machine that slows down slows all of them. Each lives in a
 process of its own, so that they share neither threads nor memory. The first two turns do not
 count; `first` is the first, with all that happens only once. Times are seconds; ratios are ours /
-the peer's, of medians. This process imports nothing large: on Linux the peak memory of a process
-(ru_maxrss) is never reported as less than that of the process that started it.
+the peer's, of medians. A peer that fails, as with a type that the CPU cannot do, or takes too long
+has a word in the table, null in --json, and no ratio; where we fail, the exit status is 1, too, at
+the end. This process imports nothing large: on Linux the peak memory of a process (ru_maxrss) is
+never reported as less than that of the process that started it.
 """
 
 import argparse
+import functools
 import importlib.metadata
 import importlib.util
 import json
 import math
 import os
 import platform
-import re
-import resource
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from peers import (
@@ -40,6 +39,7 @@ from peers import (
     pytorch_step,
     pytorch_text_step,
 )  # fmt: skip
+from turns import Peer, all_ended, compare, cpu, timed
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -61,90 +61,9 @@ SENTENCE = "A line of fifty characters, all of them to be read"
 PRODUCTS = (512, 1024, 2048, 4096)  # sizes of square matrices, to find the fastest product
 POINTS, SAMPLES = 800, (1, 64)  # points in a sample; samples drawn at once
 LIMIT_SECONDS = 0.2  # about what a measurement of that product takes
+PRODUCT_SECONDS = 2.0  # no size is tried of which a product would take longer
 LARGE = 256 << 20  # bytes: an array of which no cache holds much
 CORPUS = {"num_lines": 1500, "points": 600}  # an eighth of the database
-# After a call, OpenMP's threads spin, Intel's and LLVM's for 200 ms. A pause before each
-# measurement lets PyTorch's fall asleep; OMP_WAIT_POLICY=PASSIVE might slow PyTorch itself.
-PAUSE = 0.3  # seconds
-
-
-# ------------------------------------------------------------------------------------- measuring
-
-
-def timed(call):
-    """The seconds that call() takes."""
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-class Peer:
-    """A process that measures one thing whenever it is asked to.
-
-    function: one of this module that returns what to call, and by how much to multiply its seconds.
-    """
-
-    def __init__(self, function, *args):
-        folder = str(Path(__file__).resolve().parent)
-        code = f"import sys; sys.path.insert(0, {folder!r}); import run; "
-        code += f"run.serve(run.{function}, *{args!r})"
-        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it lives as long as the process
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", code], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self.errors,
-        )  # fmt: skip
-
-    def __call__(self):
-        """The seconds of one more call; peak_mib is the process's most memory so far."""
-        try:
-            self.process.stdin.write("\n")
-            self.process.stdin.flush()
-            seconds, self.peak_mib = json.loads(self.process.stdout.readline())
-        except (OSError, ValueError):
-            self.errors.seek(0)
-            sys.exit(f"run.py: {self.process.args[-1]} failed:\n{self.errors.read()}")
-        return seconds
-
-
-def serve(function, *args):
-    """What a Peer's process does: one measurement for each line that it reads."""
-    call, scale = function(*args)
-    for _ in sys.stdin:
-        seconds = timed(call) * scale
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # kB; on macOS bytes
-        peak /= 1024 if sys.platform == "darwin" else 1
-        print(json.dumps([seconds, peak]), flush=True)
-
-
-def take_turns(peers, repeats):
-    """Statistics of the seconds of each of `peers`, {name: Peer}, and its memory. Ends them."""
-    times, results = {name: [] for name in peers}, {}
-    for _ in range(2 + repeats):
-        for name, peer in peers.items():
-            time.sleep(PAUSE)
-            times[name].append(peer())
-    for name, (first, _, *rest) in times.items():
-        peers[name].process.communicate()
-        results[name] = {
-            "median": statistics.median(rest), "min": min(rest), "max": max(rest), "first": first,
-            "peak_mib": peers[name].peak_mib,
-        }  # fmt: skip
-    return results
-
-
-def compare(title, peers, repeats):
-    """take_turns, as a table, too; `ratios` beside it has those of the first peer to the others."""
-    results = take_turns(peers, repeats)
-    ours, *others = results
-    ratios = {name: results[ours]["median"] / results[name]["median"] for name in others}
-    heads = "".join(f"{head:>10}" for head in (*results[ours], "ours/it"))
-    print(f"\n{title}; {cpu()}\n{'':18}{heads}")
-    for name, stats in results.items():
-        *seconds, peak = stats.values()
-        cells = [f"{value:.4f}" for value in seconds] + [f"{peak:.0f}"]
-        cells += [f"{ratios[name]:.2f}"] if name in ratios else []
-        print(f"{name:18}" + "".join(f"{cell:>10}" for cell in cells), flush=True)
-    return results | {"ratios": ratios}
 
 
 # -------------------------------------------------------------------------------------- training
@@ -206,32 +125,55 @@ def product(precision):
     import tensorflow as tf
     import torch
 
-    found = []
-    for size in PRODUCTS:
-        a = tf.cast(tf.random.normal([size, size]), precision)
-        b = torch.randn(size, size).to(getattr(torch, precision))
-        for call in (lambda a=a: tf.matmul(a, a), lambda b=b: torch.matmul(b, b)):
-            found.append((2 * size**3 / min(timed(call) for _ in range(4)), 2 * size**3, call))
-    rate, operations, call = max(found, key=lambda entry: entry[0])
+    makers = (
+        lambda size: (tf.matmul, tf.cast(tf.random.normal([size, size]), precision)),
+        lambda size: (torch.matmul, torch.randn(size, size).to(getattr(torch, precision))),
+    )  # fmt: skip
+    rate, operations, call = max((fastest(maker) for maker in makers), key=lambda found: found[0])
     times = math.ceil(LIMIT_SECONDS * rate / operations)
     step = step_operations(argparse.Namespace(**NETWORK))
     return lambda: [call() for _ in range(times)], step / (operations * times)
 
 
+def fastest(maker):
+    """Operations per second, operations, and call of the fastest product of maker(size), a function
+    and a matrix. A CPU that cannot do the type may take minutes for a large one.
+    """
+    found = []
+    for size in PRODUCTS:
+        function, matrix = maker(size)
+        call = functools.partial(function, matrix, matrix)
+        seconds = min(timed(call) for _ in range(4))
+        found.append((2 * size**3 / seconds, 2 * size**3, call))
+        if 8 * seconds > PRODUCT_SECONDS:  # twice the size has eight times the operations
+            break
+    return max(found, key=lambda each: each[0])
+
+
 def bench_train(args):
-    results, faster = {}, {}
     for precision in PRECISIONS:
         peers = {name: Peer("trainer", name, NETWORK, precision) for name in TRAINERS}
         peers["limit"] = Peer("product", precision)
         title = "train, {}: a step of {batch_size} x {seq_length} points, {num_layers} x {rnn_size}"
-        results[precision] = compare(title.format(precision, **NETWORK), peers, args.repeats)
-    print(f"\ntrain, each in its faster type; {cpu()}")
+        yield precision, title.format(precision, **NETWORK), peers
+
+
+def in_faster_type(part, results):
+    """{name: {precision, median, ratio}} of each peer that was measured in some precision, in its
+    faster one, as a table, too; ratios are ours / its. results: those of a part, by precision.
+    """
+    print(f"\n{part}, each in its faster type; {cpu()}")
+    faster = {}
     for name in TRAINERS:
-        seconds, kind = min((results[kind][name]["median"], kind) for kind in PRECISIONS)
-        faster[name] = {"precision": kind, "median": seconds}
-        faster[name]["ratio"] = faster["ours"]["median"] / seconds
-        print("{:18}{median:>10.4f}{precision:>10}{ratio:>10.2f}".format(name, **faster[name]))
-    return results | {"faster": faster}
+        of = {kind: results[kind][name] for kind in PRECISIONS if results[kind].get(name)}
+        if of:
+            kind = min(of, key=lambda kind: of[kind]["median"])
+            faster[name] = {"precision": kind, "median": of[kind]["median"]}
+            if "ours" in faster:
+                faster[name]["ratio"] = faster["ours"]["median"] / faster[name]["median"]
+            ratio = f"{faster[name]['ratio']:10.2f}" if "ours" in faster else ""
+            print(f"{name:18}{faster[name]['median']:10.4f}{kind:>10}{ratio}", flush=True)
+    return faster
 
 
 # ------------------------------------------------------------------------------------------ text
@@ -269,23 +211,16 @@ def writer(number):
 
 
 def bench_text(args):
-    results = {}
     for precision in PRECISIONS:
         peers = {name: Peer("text_trainer", name, precision) for name in ("ours", "pytorch")}
         title = "text, {}: a step of {batch_size} x {seq_length} points, {num_layers} x {rnn_size}"
-        results[precision] = compare(title.format(precision, **TEXT), peers, args.repeats)
-    print(f"\ntext, each in its faster type; {cpu()}")
-    for name in ("ours", "pytorch"):
-        seconds = {kind: results[kind][name]["median"] for kind in PRECISIONS}
-        kind = min(seconds, key=seconds.get)
-        print(f"{name:18}{seconds[kind]:>10.4f}{kind:>10}")
+        yield precision, title.format(precision, **TEXT), peers
     title = f"text, 64 lines of {len(SENTENCE)} characters at once"
-    results["write"] = compare(title, {"ours": Peer("writer", 64)}, args.repeats)
+    yield "write", title, {"ours": Peer("writer", 64)}
     command = str(ROOT / "sample.py"), "--model_dir", TEXT_WEIGHTS, "--text", SENTENCE[:40]
     peers = {"sample.py --text": Peer("program", *command)}
     peers["import_tensorflow"] = Peer("program", "-c", "import tensorflow")
-    results["startup"] = compare("text, whole processes", peers, args.repeats)
-    return results
+    yield "startup", "text, whole processes", peers
 
 
 # -------------------------------------------------------------------------------------- sampling
@@ -319,12 +254,10 @@ def reading(where):
 
 
 def bench_sample(args):
-    results = {}
     for size in SAMPLES:
         peers = {name: Peer("sampler", name, size) for name in ("ours", "pytorch")}
         peers |= {"limit": Peer("reading", "memory"), "limit_in_cache": Peer("reading", "cache")}
-        results[size] = compare(f"sample, {size} x {POINTS} points at once", peers, args.repeats)
-    return results
+        yield size, f"sample, {size} x {POINTS} points at once", peers
 
 
 # --------------------------------------------------------------------------- parsing and start-up
@@ -348,30 +281,24 @@ def bench_parse(args):
             conftest.make_corpus(Path(folder, "data"), **CORPUS)
             tar = f"{folder}/data/lineStrokes-all.tar.gz"
         peers = {name: Peer("parser", name, tar) for name in ("ours", "elementtree")}
-        return compare(f"parse, {args.tar or 'a made-up corpus'}", peers, args.repeats)
+        yield "archive", f"parse, {args.tar or 'a made-up corpus'}", peers
 
 
 def program(*command):
     """What a Peer calls: a whole Python process."""
     folder = tempfile.mkdtemp()
     command = [sys.executable, *command]
-    return lambda: subprocess.run(command, cwd=folder, check=True, capture_output=True), 1.0
+    nowhere = subprocess.DEVNULL
+    return lambda: subprocess.run(command, cwd=folder, check=True, stdout=nowhere), 1.0
 
 
 def bench_startup(args):
     peers = {"sample.py": Peer("program", str(ROOT / "sample.py"), "--model_dir", PRETRAINED)}
     peers["import_tensorflow"] = Peer("program", "-c", "import tensorflow")
-    return compare("startup, whole processes", peers, args.repeats)
+    yield "processes", "startup, whole processes", peers
 
 
 # ------------------------------------------------------------------------------------------ main
-
-
-def cpu():
-    """The CPU's name."""
-    info = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
-    return names[0] if names else platform.processor()
 
 
 def machine():
@@ -381,7 +308,7 @@ def machine():
     return {"cpu": cpu(), "cores": os.cpu_count(), "python": platform.python_version(), **versions}
 
 
-PARTS = {
+PARTS = {  # functions that yield a key, a title, and peers to compare, ours first
     "train": bench_train, "text": bench_text, "sample": bench_sample, "parse": bench_parse,
     "startup": bench_startup,
 }  # fmt: skip
@@ -400,12 +327,28 @@ def main():
     if not importlib.util.find_spec("torch") and {"train", "text", "sample"} & set(parts):
         flags.error("train, text and sample need: pip install -r tests/benchmarks/requirements.txt")
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    results = {"machine": machine()}
+    results, broken = {"machine": machine()}, []
     print(", ".join(f"{name} {value}" for name, value in results["machine"].items()))
-    for part in parts:
-        results[part] = PARTS[part](args)
-        if args.json:
-            args.json.write_text(json.dumps(results, indent=2) + "\n")
+    with all_ended():
+        try:
+            for part in parts:
+                measure(part, args, results, broken)
+        finally:
+            if args.json:
+                args.json.write_text(json.dumps(results, indent=2) + "\n")
+    sys.exit("\n".join(broken) or 0)
+
+
+def measure(part, args, results, broken):
+    """Adds the results of a part to `results`, and what we failed at to `broken`."""
+    results[part] = {}
+    for key, title, peers in PARTS[part](args):
+        results[part][key] = compare(title, peers, args.repeats)
+        ours, *_ = peers.values()
+        if ours.failure:
+            broken.append(f"run.py: {title}: {ours.failure}\n{ours.error_text}")
+    if set(PRECISIONS) <= set(results[part]):
+        results[part]["faster"] = in_faster_type(part, results[part])
 
 
 if __name__ == "__main__":
