@@ -20,8 +20,9 @@ import warnings
 from typing import NamedTuple
 
 from handwriting.drawing import sheets
-from handwriting.drawing.strokes import UNIT_MM, plot_window
-from handwriting.drawing.svg import animate, write_png
+from handwriting.drawing.plots import plot_window
+from handwriting.drawing.strokes import animate
+from handwriting.drawing.svg import UNIT_MM, write_png
 from handwriting.files import UserError
 from handwriting.flags import (
     Parser,
@@ -36,6 +37,7 @@ from handwriting.flags import (
 from handwriting.ink.export import FORM_LINES
 from handwriting.text.alphabet import check_text
 from handwriting.text.hands import find_lines, load_style
+from handwriting.text.words import find_words
 from utils import (
     LIMIT,
     draw_strokes,
@@ -91,6 +93,9 @@ def build_parser():
         help="go on in the hand of this line: lineStrokes XML, a recording (hand.json), or an .npy "
              "of points (dx, dy, eos) in pen units; with --text also a style in save/text")
     add("--style_text", metavar="TEXT", help="what the line in --style says")
+    add("--smooth", action="store_true",
+        help="draw curves in place of straight lines in NAME.normal.svg and NAME.animated.svg; "
+             "sheets always have curves")
     add("--plot", action="store_true", help="also draw a heat map of densities, NAME.density.png, "
              "and of a text where the window looks, NAME.window.png")
     add("--png", action="store_true", help="also write every SVG as a PNG beside it")
@@ -115,7 +120,7 @@ def parse_flags(argv):
     args, given = parser.parse_given(argv)
     if args.page and (others := sorted(set(given) - {"page", "model_dir"})):
         parser.error(f"argument --{others[0]}: does not go with --page, which draws nothing")
-    for name in ("filename", "scale_factor", "plot", "png", "animate"):
+    for name in ("filename", "scale_factor", "smooth", "plot", "png", "animate"):
         if name in given and args.line_strokes:
             parser.error(f"argument --{name}: does not go with --line_strokes, which draws nothing")
     if args.text is not None and args.text_file:
@@ -185,12 +190,12 @@ def file_names(args):
     return names
 
 
-def draw_pictures(sample, filename, scale_factor, plot=False):
-    """Write the pictures of one Sample: NAME.normal.svg and its four relatives, with plot also
-    NAME.density.png, and NAME.window.png of a text.
+def draw_pictures(sample, filename, scale_factor, plot=False, smooth=False):
+    """Write the pictures of one Sample: NAME.normal.svg, with curves if smooth, and its four
+    relatives; with plot also NAME.density.png, and NAME.window.png of a text.
     """
     strokes, params = sample.strokes, sample.params
-    draw_strokes(strokes, scale_factor, f"{filename}.normal.svg", sample.given)
+    draw_strokes(strokes, scale_factor, f"{filename}.normal.svg", sample.given, smooth)
     draw_strokes_random_color(strokes, scale_factor, f"{filename}.color.svg")
     multi_color = f"{filename}.multi_color.svg"
     draw_strokes_random_color(strokes, scale_factor, multi_color, per_stroke_mode=False)
@@ -294,15 +299,18 @@ def draw_samples(args):
         lines, texts = [s.strokes[s.given :] for s in samples], [s.text for s in samples]
         write_line_strokes(lines, args.line_strokes, texts if args.texts else None)
         say(one_line(f"Wrote {args.line_strokes}"))
-    svgs = sheets.write_sheets(samples, args) if args.paper else []
+    svgs = []
+    if args.paper:
+        svgs = sheets.write_sheets(find_words(samples), args, np.random.default_rng(seed))
     if names and args.texts:
         check_width(samples, args.scale_factor)
     for sample, name in zip(samples if names else [], names, strict=True):
-        draw_pictures(sample, name, args.scale_factor, args.plot)
+        draw_pictures(sample, name, args.scale_factor, args.plot, args.smooth)
         svgs += [f"{name}.{kind}" for kind in PICTURES]
         if args.animate:
-            animate(sample.strokes, args.scale_factor, f"{name}.animated.svg", args.speed)
-            say(one_line(f"Wrote {name}.animated.svg"))
+            file = f"{name}.animated.svg"
+            animate(sample.strokes, args.scale_factor, file, args.speed, args.smooth)
+            say(one_line(f"Wrote {file}"))
     if args.png:
         for name in svgs:
             write_png(name)

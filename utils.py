@@ -15,12 +15,12 @@ import os
 import random  # noqa: F401, the post's transcript says random.choice after `%run -i utils.py`
 import warnings
 
+from handwriting.drawing.density import draw_strokes_pdf  # noqa: F401, handed on
+from handwriting.drawing.plots import plot_density  # noqa: F401, handed on
 from handwriting.drawing.strokes import (  # noqa: F401, all are handed on
     draw_strokes,
     draw_strokes_eos_weighted,
-    draw_strokes_pdf,
     draw_strokes_random_color,
-    plot_density,
 )
 from handwriting.files import UserError
 from handwriting.ink import cache, database, recording

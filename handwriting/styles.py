@@ -4,7 +4,8 @@
 
 import json
 
-from handwriting.drawing.strokes import draw_strokes, plot_window, stack_lines
+from handwriting.drawing.plots import plot_window
+from handwriting.drawing.strokes import draw_strokes, stack_lines
 from handwriting.files import UserError, atomic_write
 from handwriting.flags import errors_as_sentences
 from handwriting.text.hands import DATA, STYLES, Style

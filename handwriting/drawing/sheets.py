@@ -1,7 +1,7 @@
 """Sheets of paper: a text file becomes pages of straight, broken and aligned lines.
 
-The network draws the text in pieces of about PIECE characters, in one hand. What it drew is cut
-into words (words.py), and these are set like type. Lengths are in millimetres.
+The network draws the text in pieces of about PIECE characters, in one hand. What it drew, cut into
+words, is set like type, and then a little unevenly, as people write. Lengths are in millimetres.
 """
 
 import argparse
@@ -12,9 +12,9 @@ import warnings
 from typing import NamedTuple
 
 from handwriting.drawing.svg import Layer, write_svg
+from handwriting.drawing.unevenness import Unevenness
 from handwriting.files import UserError
 from handwriting.flags import number, one_line, say
-from handwriting.text.words import find_words
 
 import numpy as np
 
@@ -29,7 +29,9 @@ SMALL = 0.27  # of the distance of two lines: the x-height where none is given
 RULE = ("#9fc0dc", 0.15)  # colour and width of ruled lines
 SHARE = {"left": 0.0, "justify": 0.0, "center": 0.5, "right": 1.0}  # of the room, left of a line
 # Flags that say how a sheet looks.
-FLAGS = ("margin", "line_spacing", "x_height", "align", "ruled", "pen_width", "color")
+FLAGS = (
+    "margin", "line_spacing", "x_height", "align", "unevenness", "ruled", "pen_width", "color"
+)  # fmt: skip
 
 
 class Paragraph(NamedTuple):
@@ -73,6 +75,8 @@ def add_flags(parser):
     add("--x_height", type=number(float, 0.5, 100),
         help=f"height of an x (unset: {SMALL} of the line spacing)")
     add("--align", choices=list(SHARE), default="left", help="where lines begin and end")
+    add("--unevenness", type=number(float, 0, 1), default=0.3,
+        help="of gaps, edges and baselines: 0 typeset, 1 as people write on unruled paper")
     add("--ruled", action="store_true", help="also draw ruled lines, as a layer of their own")
     add("--pen_width", type=number(float, 0.01, 20), default=0.4, help="width of the strokes")
     add("--color", type=color, default="black", help="their colour, a name or #rrggbb")
@@ -85,7 +89,7 @@ def check_flags(parser, args, given):
             if name in given:
                 parser.error(f"argument --{name}: goes with --paper, which is missing")
         return
-    for name in ("num_samples", "scale_factor", "plot", "line_strokes"):
+    for name in ("num_samples", "scale_factor", "plot", "smooth", "line_strokes"):
         if name in given:
             parser.error(f"argument --{name}: does not go with --paper")
     if args.text is None and args.text_file is None:
@@ -124,16 +128,34 @@ def read_paragraphs(lines):
 # ----------------------------------------------------------------------------------------- layout
 
 
-def set_paragraph(words, room, indent, align):
+def set_paragraph(words, room, indent, align, edges):
     """The rows of a paragraph of Words in mm, each a list of strokes [k, 2]: x from the left
     margin, y from the baseline. An empty paragraph is an empty row. The last is not stretched.
+
+    edges: yields for each row how far its ends stay within the margins.
     """
-    rows = break_rows([fit(word, room - indent) for word in words], room, indent)
+    rows = break_rows(words, room, indent, edges)
     last = "left" if align == "justify" else align
-    return [
-        set_row(row, room, 0.0 if k else indent, align if k < len(rows) - 1 else last)
-        for k, row in enumerate(rows)
-    ]
+    aligns = [align] * (len(rows) - 1) + [last]
+    return [set_row(*row, align) for row, align in zip(rows, aligns, strict=False)] or [[]]
+
+
+def break_rows(words, room, indent, edges):
+    """The words of each row, which takes as many as have room, and its ends: tuples of words, left
+    and right. The first row begins at the indent.
+    """
+    rows, right, end = [], 0.0, 0.0
+    for word in words:
+        end += word.gap + word.width
+        if rows and end <= right:
+            rows[-1][0].append(word)
+            continue
+        left, inset = next(edges)
+        left, right = left + (0.0 if rows else indent), room - inset
+        first = fit(word, right - left)
+        rows.append(([first], left, right))
+        end = left + first.width
+    return rows
 
 
 def fit(word, room):
@@ -144,26 +166,10 @@ def fit(word, room):
     return word.scaled(room / word.width)
 
 
-def break_rows(words, room, indent):
-    """The words of each row, which takes as many as have room; the first begins at the indent."""
-    rows, right = [[]], indent
-    for word in words:
-        right += word.gap + word.width
-        if not rows[-1]:
-            right -= word.gap
-        elif right > room:
-            rows.append([])
-            right = word.width
-        rows[-1].append(word)
-    return rows
-
-
-def set_row(words, room, left, align):
-    """The strokes of one row, which begins at `left`."""
-    if not words:
-        return []
+def set_row(words, left, right, align):
+    """The strokes of one row, from `left` to `right`."""
     gaps = np.array([word.gap for word in words[1:]])
-    free = room - left - sum(word.width for word in words) - gaps.sum()
+    free = right - left - sum(word.width for word in words) - gaps.sum()
     if align == "justify" and len(gaps):
         gaps += free / len(gaps)
     starts = np.cumsum([word.width for word in words[:-1]] + gaps)
@@ -197,25 +203,37 @@ def set_pages(rows, size, margin, spacing):
     return pages, baselines
 
 
-def write_sheets(lines, args):
-    """Write drawn lines, one for each piece of args.paragraphs, as sheets; returns their names."""
+def set_rows(words, args, room, rng):
+    """The rows of all paragraphs, as set_paragraph gives them; an Unevenness makes them uneven.
+
+    words: as write_sheets has them. room: from margin to margin.
+    """
     x_height = args.x_height or SMALL * args.line_spacing
-    words = iter(find_words(lines))
-    margin = args.margin + args.pen_width / 2
-    room, rows = args.paper[0] - 2 * margin, []
+    uneven = Unevenness(args.unevenness, x_height, rng)
+    words, rows = iter(words), []
     for paragraph in args.paragraphs:
         pieces = itertools.islice(words, len(paragraph.pieces))
+        scaled = [uneven.vary_gap(word.scaled(x_height)) for piece in pieces for word in piece]
         indent = min(paragraph.indent * INDENT * x_height, room / 2)
-        rows += set_paragraph(
-            [word.scaled(x_height) for piece in pieces for word in piece], room, indent, args.align
-        )
+        rows += set_paragraph(scaled, room, indent, args.align, uneven.edges)
+    return [uneven.move_row(row, room) for row in rows]
+
+
+def write_sheets(words, args, rng):
+    """Write sheets, as the flags say; returns their names.
+
+    words: for each piece of args.paragraphs its Words, in x-heights. rng: a NumPy Generator, from
+    which all unevenness comes.
+    """
+    margin = args.margin + args.pen_width / 2
+    rows = set_rows(words, args, args.paper[0] - 2 * margin, rng)
     pages, baselines = set_pages(rows, args.paper, margin, args.line_spacing)
     edges = args.margin + RULE[1], args.paper[0] - args.margin - RULE[1]
     rules = [np.array([[edges[0], height], [edges[1], height]]) for height in baselines]
     names = []
     for number_of_page, strokes in enumerate(pages, 1):
         name = f"{args.filename}.page-{number_of_page}"
-        writing = Layer("writing", strokes, args.color, args.pen_width)
+        writing = Layer("writing", strokes, args.color, args.pen_width, smooth=True)
         layers = [Layer("ruled lines", rules, *RULE)] * args.ruled + [writing]
         write_svg(f"{name}.svg", args.paper, layers)
         names.append(f"{name}.svg")

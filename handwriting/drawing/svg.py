@@ -1,30 +1,27 @@
-"""SVG for plotters, SVG that writes itself, and the PNG of an SVG of ours.
+"""All SVG that is written: pictures, sheets for plotters, drawings that write themselves; and the
+PNG of an SVG.
 
-Positions are in millimetres, x to the right and y downwards. A stroke is an open path without fill;
-a layer is one to Inkscape and to vpype; there is no background.
+x runs to the right, y downwards. A stroke is an open path without fill; a layer is one to Inkscape
+and to vpype; there is no background element, which a plotter would draw.
 """
 
 import os
-import re
+import sys
 import xml.etree.ElementTree as ET
 from typing import NamedTuple
 
-from handwriting.drawing.strokes import (
-    ROUND_PEN,
-    UNIT_MM,
-    pen_positions,
-    save,
-    save_figure,
-    split_strokes,
-)
+from handwriting.drawing.curves import curve_points, handles
+from handwriting.files import atomic_write
 
 import numpy as np
+import svgwrite
+from svgwrite.extensions import Inkscape
 
+DECLARATION = '<?xml version="1.0" encoding="utf-8"?>'
 POINT_SECONDS = 0.015  # from a point to the next, in the database and so in what is drawn
 DPI = 200
 MOST_PIXELS = 10_000  # of a PNG's side
-MM = 72 / 25.4  # in points
-INKSCAPE = "http://www.inkscape.org/namespaces/inkscape"
+STEPS = 8  # straight pieces of a curve from point to point, where its length is measured
 
 
 class Layer(NamedTuple):
@@ -34,6 +31,53 @@ class Layer(NamedTuple):
     strokes: list  # of arrays [k, 2], k >= 2, in mm, in the order of writing
     color: str = "black"
     pen_width: float = 0.4  # mm
+    smooth: bool = False  # curves through the points, not straight lines
+
+
+class Marks(svgwrite.container.Group):
+    """A group of very many elements of one tag, made without an object of svgwrite for each, which
+    takes twice as long.
+    """
+
+    def __init__(self, tag, marks, **attributes):
+        super().__init__(**attributes)
+        self.tag, self.marks = tag, marks  # marks: a dict of attributes for each
+
+    def get_xml(self):
+        group = super().get_xml()
+        for mark in self.marks:
+            ET.SubElement(group, self.tag, mark)
+        return group
+
+
+def make_drawing(size, unit=1.0, **attributes):
+    """An empty svgwrite Drawing of a size (width, height) in units of `unit` mm."""
+    width, height = size
+    drawing = svgwrite.Drawing(
+        size=(f"{width * unit:.8g}mm", f"{height * unit:.8g}mm"),
+        viewBox=f"0 0 {width:.10g} {height:.10g}",
+        debug=False,  # the validator takes most of the time
+        **attributes,
+    )
+    drawing.elements.clear()  # an empty <defs>
+    return drawing
+
+
+def round_pen(width, **attributes):
+    """The attributes of a group of strokes."""
+    ends = {"stroke_linecap": "round", "stroke_linejoin": "round"}
+    return {"fill": "none", **ends, "stroke_width": f"{width:g}", **attributes}
+
+
+def path_data(stroke, smooth=False):
+    """SVG path data through a stroke `[k, 2]`, k >= 2: straight lines, or smooth curves."""
+    if not smooth or len(stroke) == 2:
+        first, *others = (f"{x:.2f},{y:.2f}" for x, y in stroke.tolist())
+        return f"M{first}L{' '.join(others)}"
+    corners = np.concatenate([handles(stroke), stroke[1:, None]], axis=1).reshape(-1, 2)
+    # A digit more, since handles are short.
+    first, *others = (f"{x:.3f},{y:.3f}" for x, y in [*stroke[:1].tolist(), *corners.tolist()])
+    return f"M{first}C{' '.join(others)}"
 
 
 def write_svg(filename, size, layers, speed=None):
@@ -42,101 +86,77 @@ def write_svg(filename, size, layers, speed=None):
     With a speed the strokes of the last layer appear one after the other, at so many times the
     speed of writing.
     """
-    width, height = size
-    lines = [
-        '<?xml version="1.0" encoding="utf-8"?>',
-        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:inkscape="{INKSCAPE}" '
-        f'width="{width:g}mm" height="{height:g}mm" viewBox="0 0 {width:g} {height:g}">',
-    ]
+    drawing = make_drawing(size)
+    inkscape = Inkscape(drawing)
     for number, layer in enumerate(layers, 1):
-        pen = f'{ROUND_PEN} stroke="{layer.color}" stroke-width="{layer.pen_width:g}"'
-        name = f'inkscape:groupmode="layer" inkscape:label="{layer.label}"'
-        lines.append(f'<g id="layer{number}" {name} {pen}>')
-        if speed and layer is layers[-1]:
-            paths = moving_paths(layer.strokes, speed)
-        else:
-            paths = [f'<path d="{path_data(stroke)}"/>' for stroke in layer.strokes]
-        lines += [*paths, "</g>"]
-    save("\n".join([*lines, "</svg>", ""]).encode(), filename, "SVG")
+        pen = round_pen(layer.pen_width, stroke=layer.color)
+        group = drawing.add(inkscape.layer(layer.label, id=f"layer{number}", **pen))
+        for stroke in layer.strokes:
+            group.add(drawing.path(path_data(stroke, layer.smooth)))
+    if speed:
+        animate_paths(drawing, group.elements, layers[-1], speed)
+    save(drawing, filename)
 
 
-def path_data(stroke):
-    first, *rest = (f"{x:.2f},{y:.2f}" for x, y in stroke.tolist())
-    return f"M{first}L{' '.join(rest)}"
+def animate_paths(drawing, paths, layer, speed):
+    """Let the paths of a layer's strokes show nothing first, then as much as is written, without a
+    script.
 
-
-def moving_paths(strokes, speed):
-    """A path for each stroke that shows none of it, then as much as is written, without a script.
-
-    The path is a dash as long as itself behind a gap, which moves until no gap is left.
+    A path is a dash as long as itself behind a gap, which moves until no gap is left.
     """
-    seconds, paths = 0.0, []
-    for stroke in strokes:
-        way = np.append(0, np.cumsum(np.hypot(*np.diff(stroke, axis=0).T)))
-        values = ";".join(f"{left:.3g}" for left in (1 - way / way[-1]).round(3).tolist())
-        tick = POINT_SECONDS / speed
-        times = f'begin="{seconds + tick:.5f}s" dur="{tick * (len(stroke) - 1):.5f}s"'
-        paths.append(
-            f'<path d="{path_data(stroke)}" pathLength="1" stroke-dasharray="1 2" '
-            f'stroke-dashoffset="1.5"><animate attributeName="stroke-dashoffset" {times} '
-            f'values="{values}" fill="freeze"/></path>'
+    tick = POINT_SECONDS / speed
+    seconds = 0.0
+    for path, stroke in zip(paths, layer.strokes, strict=True):
+        way = way_along(stroke, layer.smooth)
+        path.update({"pathLength": 1, "stroke-dasharray": "1 2", "stroke-dashoffset": 1.5})
+        path.add(
+            drawing.animate(
+                attributeName="stroke-dashoffset",
+                begin=f"{seconds + tick:.5f}s",
+                dur=f"{tick * (len(stroke) - 1):.5f}s",
+                values=[f"{left:.3g}" for left in (1 - way / way[-1]).round(3).tolist()],
+                fill="freeze",
+            )
         )
         seconds += tick * len(stroke)
-    return paths
 
 
-def animate(strokes, factor, filename, speed):
-    """Write strokes [n, 3] in pen units as an SVG that writes itself, as large as the pictures of
-    drawing.py with this factor, in black.
-    """
-    xy, stroke_start = pen_positions(strokes, factor / UNIT_MM)
-    margin, dot = 3.0, [[-0.025, 0], [0.025, 0]]
-    xy += margin - xy.min(axis=0)
-    parts = split_strokes(xy, stroke_start)
-    parts = [part if np.ptp(part, axis=0).any() else part[:1] + dot for part in parts]
-    write_svg(filename, xy.max(axis=0) + margin, [Layer("writing", parts, "black", 0.225)], speed)
+def way_along(stroke, smooth):
+    """The way of the pen `[k]` from the beginning of a stroke to each of its points."""
+    points = curve_points(stroke, STEPS) if smooth else np.stack([stroke[:-1], stroke[1:]], axis=1)
+    lengths = np.linalg.norm(np.diff(points, axis=1), axis=2).sum(axis=1)
+    return np.append(0, np.cumsum(lengths))
+
+
+def save(drawing, filename):
+    """Write a Drawing, an element a line; in IPython, show it."""
+    root = drawing.get_xml()
+    ET.indent(root, space="")
+    text = f"{DECLARATION}\n{ET.tostring(root, 'unicode')}\n"
+    save_shown(text.encode(), filename, "SVG")
+
+
+def save_shown(content, filename, kind):
+    """Write the bytes `content`, whole or not at all; in IPython, show them as SVG or Image."""
+    with atomic_write(filename) as file:
+        file.write(content)
+    ipython = sys.modules.get("IPython")
+    if ipython is not None and ipython.get_ipython() is not None:
+        from IPython import display
+
+        display.display(getattr(display, kind)(filename=os.fspath(filename)))
 
 
 def write_png(svg_filename):
-    """Write the PNG of an SVG of drawing.py or of write_svg beside it; returns its name."""
-    from matplotlib.collections import EllipseCollection, LineCollection
-    from matplotlib.colors import to_rgba
-    from matplotlib.figure import Figure
+    """Write the PNG of an SVG of ours beside it, on white; returns its name."""
+    import resvg_py
 
-    root = ET.parse(svg_filename).getroot()
-    width, height = (float(root.get(name).removesuffix("mm")) for name in ("width", "height"))
-    *_, right, bottom = map(float, root.get("viewBox").split())
-    dpi = min(DPI, MOST_PIXELS * 25.4 / max(width, height))
-    figure = Figure(figsize=(width / 25.4, height / 25.4), dpi=dpi, facecolor="white")
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, right), ylim=(bottom, 0))
-    axes.set_axis_off()
-    for group in root:
-        marks = [{**group.attrib, **mark.attrib} for mark in group]
-        paths = [mark for mark in marks if "d" in mark]
-        lines = [(line, mark["stroke"]) for mark in paths for line in read_path(mark["d"])]
-        if lines:
-            pen = float(group.get("stroke-width")) * width / right * MM
-            lines, colors = zip(*lines, strict=True)
-            ends = {"capstyle": "round", "joinstyle": "round"}
-            axes.add_collection(LineCollection(lines, linewidths=pen, colors=colors, **ends))
-        ellipses = [mark for mark in marks if "rx" in mark]
-        if ellipses:
-            radii = np.array([[mark["rx"], mark["ry"]] for mark in ellipses], float)
-            place = [re.findall(r"[-\d.]+", mark["transform"]) for mark in ellipses]
-            x, y, angles = np.array(place, float).T
-            colors = [to_rgba(mark["fill"], float(mark["fill-opacity"])) for mark in ellipses]
-            axes.add_collection(
-                EllipseCollection(
-                    *2 * radii.T, angles, units="xy", offsets=np.stack([x, y], axis=1),
-                    offset_transform=axes.transData, facecolors=colors, linewidths=0,
-                )
-            )  # fmt: skip
-    name = os.fspath(svg_filename).removesuffix(".svg") + ".png"
-    save_figure(figure, name)
+    with open(svg_filename, "rb") as file:
+        _, root = next(ET.iterparse(file, events=["start"]))
+    longest = max(float(root.get(side).removesuffix("mm")) for side in ("width", "height"))
+    dpi = min(DPI, MOST_PIXELS * 25.4 / longest)
+    svg = os.fspath(svg_filename)
+    png = resvg_py.svg_to_bytes(svg_path=svg, dpi=dpi, background="white", skip_system_fonts=True)
+    name = svg.removesuffix(".svg") + ".png"
+    save_shown(png, name, "Image")
     return name
-
-
-def read_path(data):
-    """The arrays [k, 2] of a path's subpaths."""
-    parts = [re.split("[L ,]", part) for part in data.split("M")[1:]]
-    return [np.array(part, float).reshape(-1, 2) for part in parts]

@@ -10,7 +10,7 @@ import time
 import warnings
 from pathlib import Path
 
-from handwriting.drawing.strokes import plot_losses
+from handwriting.drawing.plots import plot_losses
 from handwriting.files import UserError, atomic_write
 from handwriting.flags import say
 from handwriting.network.backend import tf

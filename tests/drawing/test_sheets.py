@@ -1,5 +1,6 @@
 """Words, lines, pages and files of `sample.py --paper`."""
 
+import itertools
 import re
 import xml.etree.ElementTree as ET
 from argparse import Namespace
@@ -8,8 +9,7 @@ from collections import namedtuple
 import model as model_py
 import sample
 from conftest import quick_model, status_of
-from handwriting.drawing import sheets, svg
-from handwriting.drawing import strokes as drawing
+from handwriting.drawing import sheets
 from handwriting.drawing.sheets import (
     Paragraph,
     break_rows,
@@ -23,14 +23,14 @@ from handwriting.text.words import DOT, Word, find_words
 
 import numpy as np
 import pytest
-from matplotlib.image import imread
+from test_svg import INKSCAPE, read_layers
 
 Line = namedtuple("Line", "text strokes window")
 # A letter u, 50 pen units wide and 100 high; the next one is 80 to the right, a space is 150 more.
 LETTER = np.array(
     [[0, -100], [0, -50], [10, -5], [25, 0], [40, -5], [50, -50], [50, -100]], float
 )
-INKSCAPE = "{http://www.inkscape.org/namespaces/inkscape}"
+STRAIGHT = itertools.repeat((0.0, 0.0))  # edges
 
 
 def draw(text, late=(), looks=None, bend=lambda strokes: strokes):
@@ -69,17 +69,6 @@ def made_words(*widths, gap=2.0):
 def spans(row):
     """Left and right ends of a row's strokes."""
     return [(*stroke[:, 0].tolist(),) for stroke in row]
-
-
-def read_layers(file):
-    """The root of an SVG, and {label: strokes [k, 2]} of its layers."""
-    root = ET.parse(file).getroot()
-    return root, {
-        group.get(f"{INKSCAPE}label"): [
-            stroke for path in group for stroke in svg.read_path(path.get("d"))
-        ]
-        for group in root
-    }
 
 
 # ------------------------------------------------------------------------------------------ words
@@ -194,11 +183,23 @@ def test_pieces_are_cut_at_spaces_into_like_lengths():
 
 def test_rows_take_as_many_words_as_have_room():
     words = made_words(10, 8, 5, 20, 3, 3)
-    rows = break_rows(words, room=20.0, indent=0.0)
+    rows = [row for row, *_ in break_rows(words, 20.0, 0.0, STRAIGHT)]
     assert [[word.text for word in row] for row in rows] == [["w0", "w1"], ["w2"], ["w3"],
                                                              ["w4", "w5"]]  # fmt: skip
-    assert len(break_rows(words[:2], 20.0, 0.1)) == 2
-    assert break_rows([], 20.0, 0.0) == [[]]
+    assert len(break_rows(words[:2], 20.0, 0.1, STRAIGHT)) == 2
+
+
+def test_a_paragraph_without_words_is_an_empty_row():
+    assert set_paragraph([], 20.0, 0.0, "left", STRAIGHT) == [[]]
+
+
+@pytest.mark.parametrize(
+    ("align", "expected"), [("left", [(2, 12), (0.5, 12.5)]), ("right", [(9, 19), (6, 18)])]
+)
+def test_rows_stay_within_the_margins_as_their_edges_tell(align, expected):
+    edges = iter([(1.0, 1.0), (0.5, 2.0)])
+    rows = set_paragraph(made_words(10, 12), 20.0, 1.0, align, edges)
+    assert [span for row in rows for span in spans(row)] == expected
 
 
 @pytest.mark.parametrize(
@@ -211,29 +212,32 @@ def test_rows_take_as_many_words_as_have_room():
     ],
 )
 def test_rows_are_aligned_and_only_gaps_stretch(align, first, last):
-    rows = set_paragraph(made_words(5, 5, 9), 20.0, 1.0, align)
+    rows = set_paragraph(made_words(5, 5, 9), 20.0, 1.0, align, STRAIGHT)
     assert [spans(row) for row in rows] == [first, last]
 
 
 def test_a_word_longer_than_a_line_is_told_and_drawn_smaller():
     with pytest.warns(UserWarning, match="^w1 is longer than a line and drawn smaller$"):
-        rows = set_paragraph(made_words(5, 40, 5), 20.0, 4.0, "left")
-    assert [spans(row) for row in rows] == [[(4, 9)], [(0, 16)], [(0, 5)]]
-    np.testing.assert_allclose(rows[1][0][:, 1], [-1.2, 0.4])
+        rows = set_paragraph(made_words(5, 40, 5), 20.0, 4.0, "left", STRAIGHT)
+    assert [spans(row) for row in rows] == [[(4, 9)], [(0, 20)], [(0, 5)]]
+    np.testing.assert_allclose(rows[1][0][:, 1], [-1.5, 0.5])
 
 
 ARGS = {
     "paper": (100.0, 50.0), "margin": 10.0, "line_spacing": 8.0, "x_height": 2.0, "align": "left",
-    "ruled": False, "pen_width": 0.4, "color": "navy", "animate": False, "speed": 1.0,
+    "unevenness": 0.0, "ruled": False, "pen_width": 0.4, "color": "navy", "animate": False,
+    "speed": 1.0,
 }  # fmt: skip
 
 
-def write(folder, text, **changes):
+def write(folder, text, seed=0, **changes):
     """The layers of the pages of a made-up letter: a list of what read_layers returns."""
     paragraphs = read_paragraphs(text.split("\n"))
     pieces = [piece for paragraph in paragraphs for piece in paragraph.pieces]
     changes = {"paragraphs": paragraphs, "filename": f"{folder}/a", **changes}
-    files = write_sheets([draw(piece) for piece in pieces], Namespace(**{**ARGS, **changes}))
+    words = find_words([draw(piece) for piece in pieces])
+    args = Namespace(**{**ARGS, **changes})
+    files = write_sheets(words, args, np.random.default_rng(seed))
     assert files == [f"{folder}/a.page-{k}.svg" for k in range(1, len(files) + 1)]
     return [read_layers(file) for file in files]
 
@@ -256,6 +260,29 @@ def test_no_mark_leaves_the_margins_and_baselines_are_a_line_spacing_apart(tmp_p
     assert letters == len(re.sub(r"\s", "", text))
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("unevenness", [0.3, 1.0])
+@pytest.mark.parametrize("align", sheets.SHARE)
+def test_uneven_lines_stay_within_the_margins(tmp_path, align, unevenness, seed):
+    text = "one two six ten\n\n\tseven eight nine " + "ten eleven twelve " * 12
+    for root, _ in write(tmp_path, text, seed, align=align, unevenness=unevenness):
+        data = " ".join(path.get("d") for group in root for path in group)
+        points = np.array(re.findall(r"[\d.]+", data), float).reshape(-1, 2)  # and handles
+        assert (points >= 10.2 - 0.001).all() and (points <= [89.801, 39.801]).all()
+
+
+def test_unevenness_is_seeded_and_none_is_set_like_type(tmp_path):
+    text = "one two six ten " * 9
+    sheets_of = {
+        (amount, seed): [root for root, _ in write(tmp_path, text, seed, unevenness=amount)]
+        for amount, seed in itertools.product((0.0, 0.3), (1, 2))
+    }
+    texts = {key: [ET.tostring(root) for root in roots] for key, roots in sheets_of.items()}
+    assert texts[0.0, 1] == texts[0.0, 2] and texts[0.3, 1] != texts[0.3, 2]
+    again = [ET.tostring(root) for root, _ in write(tmp_path, text, 2, unevenness=0.3)]
+    assert again == texts[0.3, 2]
+
+
 def test_strokes_are_open_paths_in_the_order_of_writing_in_mm(tmp_path):
     ((root, layers),) = write(tmp_path, "one two\nsix, ten")
     assert (root.get("width"), root.get("height")) == ("100mm", "50mm")
@@ -266,7 +293,7 @@ def test_strokes_are_open_paths_in_the_order_of_writing_in_mm(tmp_path):
     assert pen == ["none", "navy", "0.4"]
     strokes = layers["writing"]
     assert len(strokes) == len(group) == 13
-    assert all(re.fullmatch(r"M[\d.]+,[\d.]+L([\d.]+,[\d.]+ ?)+", path.get("d")) for path in group)
+    assert all(re.fullmatch(r"M[\d.]+,[\d.]+C([\d.]+,[\d.]+ ?)+", path.get("d")) for path in group)
     assert all(np.ptp(stroke, axis=0).max() > 0.05 for stroke in strokes)
     starts = [tuple(stroke[0, ::-1]) for stroke in strokes]
     assert starts == sorted(starts)
@@ -285,79 +312,6 @@ def test_ruled_lines_are_a_layer_under_the_writing(tmp_path):
 def test_paper_without_room_for_a_line_is_told(tmp_path):
     with pytest.raises(UserError, match="a line needs more height than the margins leave"):
         write(tmp_path, "one", paper=(100.0, 21.0))
-
-
-# ------------------------------------------------------------------------------- animation and PNG
-
-
-@pytest.mark.parametrize("speed", [1.0, 4.0])
-def test_the_animation_writes_stroke_after_stroke_at_the_speed_of_the_points(tmp_path, speed):
-    write(tmp_path, "one two", ruled=True, animate=True, speed=speed)
-    file = tmp_path / "a.page-1.animated.svg"
-    root, layers = read_layers(file)
-    assert layers.keys() == read_layers(tmp_path / "a.page-1.svg")[1].keys()
-    assert "script" not in file.read_text()
-    rules, writing_layer = root
-    assert not any(len(path) for path in rules)
-    end = 0.0
-    for path in writing_layer:
-        assert (path.get("pathLength"), path.get("stroke-dasharray")) == ("1", "1 2")
-        assert float(path.get("stroke-dashoffset")) > 1  # nothing is seen
-        (move,) = path
-        assert move.get("attributeName") == "stroke-dashoffset" and move.get("fill") == "freeze"
-        begin, duration = (float(move.get(name)[:-1]) for name in ("begin", "dur"))
-        assert begin == pytest.approx(end + 0.015 / speed, abs=2e-4)
-        values = np.array(move.get("values").split(";"), float)
-        assert values[0] == 1 and values[-1] == 0 and (np.diff(values) < 0).all()
-        assert duration == pytest.approx(0.015 * (len(values) - 1) / speed, abs=1e-4)
-        # As much is left as the pen has to go: the letter's first two points are half its height.
-        np.testing.assert_allclose(np.diff(values)[0], np.diff(values)[-1], atol=2e-3)
-        end = begin + duration
-    assert end == pytest.approx(6 * 7 * 0.015 / speed, abs=1e-3)
-
-
-def test_samples_are_animated_in_the_size_of_their_pictures(tmp_path):
-    strokes = [[5, 5, 0], [100, 0, 0], [0, 50, 1], [200, -55, 1], [100, 0, 0], [30, 40, 1]]
-    svg.animate(strokes, 5.0, tmp_path / "a.svg", 1.0)
-    root, layers = read_layers(tmp_path / "a.svg")
-    stroke, dot, last = layers["writing"]
-    np.testing.assert_allclose(np.diff(stroke, axis=0), [[5, 0], [0, 2.5]], atol=0.011)
-    assert np.ptp(dot, axis=0) == pytest.approx([0.05, 0], abs=0.011)
-    np.testing.assert_allclose(np.diff(last, axis=0), [[1.5, 2]], atol=0.011)
-    points = np.concatenate([stroke, dot, last])
-    size = [float(root.get(name)[:-2]) for name in ("width", "height")]
-    assert points.min() >= 2.97 and (points <= np.array(size) - 2.97).all()
-
-
-def test_png_shows_what_the_svg_shows(tmp_path):
-    stroke, bar = np.array([[10, 10], [40, 10.0]]), np.array([[10, 20], [40, 20.0]])
-    layers = [svg.Layer("bar", [bar], "#0000ff", 1.0), svg.Layer("writing", [stroke], "red", 2.0)]
-    svg.write_svg(tmp_path / "a.svg", (50, 25.4), layers)
-    assert svg.write_png(f"{tmp_path}/a.svg") == f"{tmp_path}/a.png"
-    picture = imread(tmp_path / "a.png")[..., :3]
-    assert picture.shape == (200, 393, 3)
-    dots = svg.DPI / 25.4
-    red, blue = (np.abs(picture - color).sum(axis=2) < 1 for color in ([1, 0, 0], [0, 0, 1]))
-    for ink, y, width in ((red, 10, 2), (blue, 20, 1)):
-        rows, columns = ink.nonzero()
-        assert (rows.mean() + 0.5) / dots == pytest.approx(y, abs=0.1)
-        assert (np.ptp(rows) + 1) / dots == pytest.approx(width, abs=0.2)
-        assert columns.min() / dots == pytest.approx(10 - width / 2, abs=0.2)
-        assert columns.max() / dots == pytest.approx(40 + width / 2, abs=0.2)
-    assert picture[0, 0].tolist() == [1, 1, 1]
-
-
-def test_png_shows_the_ellipses_of_densities(tmp_path):
-    one = np.ones([1, 1])
-    params = namedtuple("Mixture", "pi mu1 mu2 sigma1 sigma2 rho eos")(
-        one, 100 * one, 0 * one, 60 * one, 60 * one, 0.95 * one, one[:, 0]
-    )
-    drawing.draw_strokes_pdf([[100, 0, 1]], params, 10, tmp_path / "a.svg")
-    picture = imread(svg.write_png(f"{tmp_path}/a.svg"))
-    ink = picture[..., 0] < 0.95
-    rows, columns = ink.nonzero()
-    # Points below (larger rows) are to the right of those above, as rho says.
-    assert np.corrcoef(rows, columns)[0, 1] > 0.8 and ink.sum() > 50
 
 
 # -------------------------------------------------------------------------------------- sample.py
@@ -411,6 +365,9 @@ def test_pictures_of_a_text_are_animated_and_written_as_png(here):
         (["--paper=A9"], "argument --paper: 'A9' is none of A3, A4, A5, A6, Letter, Legal and not"),
         (["--paper=5x100"], "argument --paper: '5x100' is none of"),
         (["--paper=A4", "--margin=103"], "argument --margin: 103 mm on all sides leave less than"),
+        (["--paper=A4", "--smooth"], "argument --smooth: does not go with --paper"),
+        (["--unevenness=0.5"], "argument --unevenness: goes with --paper, which is missing"),
+        (["--paper=A4", "--unevenness=2"], "argument --unevenness: '2' is not a number of at"),
         (["--paper=A4", "--plot"], "argument --plot: does not go with --paper"),
         (["--paper=A4", "--color=pen"], "argument --color: 'pen' is no colour such as navy or"),
         (["--ruled"], "argument --ruled: goes with --paper, which is missing"),

@@ -5,17 +5,16 @@ import random
 import re
 import subprocess
 import sys
-import tracemalloc
 import types
 import xml.etree.ElementTree as ET
 from collections import namedtuple
 from unittest.mock import Mock
 
+from handwriting.drawing import density, plots
 from handwriting.drawing import strokes as drawing
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 Mixture = namedtuple("Mixture", "pi mu1 mu2 sigma1 sigma2 rho eos")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -59,8 +58,8 @@ def draw(kind, strokes, **options):
     if kind == "normal":
         drawing.draw_strokes(strokes, **options)
     elif kind in ("eos_pdf", "pdf"):
-        name = "eos_weighted" if kind == "eos_pdf" else "pdf"
-        getattr(drawing, f"draw_strokes_{name}")(strokes, params, **options)
+        of_mixture = {"eos_pdf": drawing.draw_strokes_eos_weighted, "pdf": density.draw_strokes_pdf}
+        of_mixture[kind](strokes, params, **options)
     else:
         options["per_stroke_mode"] = kind == "color"
         drawing.draw_strokes_random_color(strokes, **options)
@@ -103,7 +102,7 @@ def ellipse_numbers(ellipse):
 
 
 def test_import_loads_neither_tensorflow_nor_matplotlib_nor_ipython():
-    code = "import sys, handwriting.drawing.strokes; "
+    code = "import sys, handwriting.drawing.plots; "
     code += "print({*sys.modules} & {'numpy', *sys.argv[1:]})"
     command = [sys.executable, "-c", code, "tensorflow", "matplotlib", "IPython"]
     assert subprocess.check_output(command, text=True) == "{'numpy'}\n"
@@ -116,6 +115,14 @@ def test_draw_strokes_is_one_open_path_with_a_subpath_per_stroke(svg):
     assert 0 < float(group.attrib.pop("stroke-width")) <= 1
     round_pen = {"stroke-linecap": "round", "stroke-linejoin": "round"}
     assert group.attrib == {"fill": "none", **round_pen}
+
+
+def test_draw_strokes_smooth_draws_curves_through_the_same_points(svg):
+    (path,) = paths(svg(drawing.draw_strokes, STROKES, smooth=True))
+    curve, dot, line = (points(part) for part in path.split("M")[1:])
+    assert len(curve) == 7 and "C" in path
+    assert curve[::3].tolist() == [[12.5, 12.5], [22.5, 12.5], [22.5, 17.5]]
+    assert [dot.tolist(), line.tolist()] == [points(part).tolist() for part in SUBPATHS[1:]]
 
 
 def test_draw_strokes_divides_by_factor_and_adds_up_beyond_int16(svg):
@@ -164,7 +171,7 @@ def test_pictures_have_a_size_of_a_quarter_millimetre_per_unit(svg, factor):
     width, height = 4000 / factor + 24, 800 / factor + 24
     assert numbers(root.get("viewBox")) == [0, 0, width, height]
     size = root.get("width"), root.get("height")
-    assert size == (f"{width / 4:.2f}mm", f"{height / 4:.2f}mm")
+    assert size == (f"{width / 4:g}mm", f"{height / 4:g}mm")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -214,113 +221,6 @@ def test_draw_strokes_eos_weighted_darkens_with_the_probability(svg):
     assert (np.diff(greys) <= -6).all()
 
 
-def test_draw_strokes_pdf_ellipses_have_the_covariance_of_the_components(svg):
-    columns = {
-        "pi": [[0.7, 0.3], [1, 0]], "mu1": [[4, -30], [10, 0]], "mu2": [[8, 20], [-20, 0]],
-        "sigma1": [[30, 10], [12, 9]], "sigma2": [[10, 40], [12, 9]],
-        "rho": [[0.6, -0.8], [0.5, 0]],
-    }  # fmt: skip
-    params = mixture(2, **columns)
-    root = svg(drawing.draw_strokes_pdf, [[100, 50, 0], [7, 7, 1]], params)
-    (path,) = map(points, paths(root))
-    origin = path[0] - [10, 5]
-    assert (path - origin).round(2).tolist() == [[10, 5], [10.7, 5.7]]
-    ellipses = list(root.iter(f"{SVG}ellipse"))
-    # The pen was at (0, 0), then at (100, 50); the component without weight is left out.
-    expected = [((0.4, 0.8), (0, 0)), ((-3, 2), (0, 1)), ((11, 3), (1, 0))]
-    for ellipse, (mean, index) in zip(ellipses, expected, strict=True):
-        center, axes, turn = ellipse_numbers(ellipse)
-        np.testing.assert_allclose(center - origin, mean, atol=0.011)
-        s1, s2, rho = (getattr(params, name)[index] for name in ("sigma1", "sigma2", "rho"))
-        covariance = np.array([[s1**2, rho * s1 * s2], [rho * s1 * s2, s2**2]]) / 10**2
-        np.testing.assert_allclose(turn @ np.diag(axes**2) @ turn.T, covariance, atol=0.05)
-    assert [group[0].tag for group in root] == [f"{SVG}ellipse", f"{SVG}path"]  # strokes on top
-
-
-def test_draw_strokes_pdf_is_transparent_where_spread_out(svg):
-    sigma = np.array([[3, 30, 60, 120, 400, 1e9]])
-    pi = [[0.1, 0.5, 0.2, 0.1, 0.05, 0.05]]
-    params = mixture(1, 6, pi=pi, sigma1=sigma, sigma2=sigma, rho=0 * sigma)
-    root = svg(drawing.draw_strokes_pdf, [[3, 4, 1]], params)
-    opacity = [float(ellipse.get("fill-opacity")) for ellipse in root.iter(f"{SVG}ellipse")]
-    # 250 pi / sigma^2, at most 0.35; the three widest, below 0.01, are left out.
-    assert opacity == [0.35, 0.14, 0.01]
-
-
-@pytest.mark.parametrize("sigma", [1e-12, 1, 1e3, 1e15])
-@pytest.mark.parametrize("rho", [-0.9999, 1])
-def test_draw_strokes_pdf_survives_extreme_components(svg, sigma, rho):
-    full = np.full((6, 2), sigma)
-    params = mixture(6, sigma1=full, sigma2=full * 2, rho=0 * full + rho)
-    root = svg(drawing.draw_strokes_pdf, STROKES, params)
-    axes = [ellipse_numbers(ellipse)[1] for ellipse in root.iter(f"{SVG}ellipse")]
-    assert len(axes) == (12 if sigma <= 1 else 0)
-    assert all(0 < min(pair) <= max(pair) < 1 for pair in axes)
-    assert max(numbers(root.get("viewBox"))) < 100
-
-
-def test_draw_strokes_pdf_keeps_the_ellipses_with_most_ink_of_every_point(svg, monkeypatch):
-    monkeypatch.setattr(drawing, "MAX_ELLIPSES", 5)
-    pi = [[0.5, 0.3, 0.2], [0.1, 0.2, 0.7], [0.4, 0.35, 0.25]]
-    sigma = np.full((3, 3), 50.0)
-    mu1 = 1000 * np.arange(9).reshape(3, 3)
-    params = mixture(3, 3, pi=pi, sigma1=sigma, sigma2=sigma, rho=0 * sigma, mu1=mu1, mu2=0 * mu1)
-    root = svg(drawing.draw_strokes_pdf, [[0, 0, 0], [0, 0, 0], [0, 0, 1]], params)
-    x = np.array([ellipse_numbers(ellipse)[0][0] for ellipse in root.iter(f"{SVG}ellipse")])
-    component = (x - points(paths(root)[0]).mean(axis=0)[0]) / 100
-    assert component.round().tolist() == [0, 1, 5, 6, 7]  # the best of each, two second best
-
-
-def test_draw_strokes_pdf_of_20000_points_takes_few_megabytes(tmp_path):
-    strokes, params = random_strokes(20_000), random_mixture(20_000, 20)
-    tracemalloc.start()
-    try:
-        drawing.draw_strokes_pdf(strokes, params, svg_filename=tmp_path / "pdf.svg")
-        assert tracemalloc.get_traced_memory()[1] < 100e6
-    finally:
-        tracemalloc.stop()
-    assert (tmp_path / "pdf.svg").read_text().count("<ellipse") == drawing.MAX_ELLIPSES
-    assert (tmp_path / "pdf.svg").stat().st_size < 5e6
-
-
-def test_plot_density_writes_a_wide_png(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # it may open a window system
-    file = tmp_path / "density.png"
-    drawing.plot_density(np.tile([[10, 0, 0]], (100, 1)), random_mixture(100, 4), file)
-    content = file.read_bytes()
-    assert content.startswith(b"\x89PNG\r\n\x1a\n") and content.endswith(b"IEND\xaeB`\x82")
-    width, height = (int.from_bytes(content[i : i + 4], "big") for i in (16, 20))
-    assert 1000 < width < 3000 and 400 < height < width
-
-
-def test_density_map_is_the_density_of_the_mixture():
-    columns = {"sigma1": [[40, 15]], "sigma2": [[20, 60]], "rho": [[0.7, -0.5]]}
-    params = mixture(1, pi=[[0.6, 0.4]], mu1=[[100, -80]], **columns)
-    pi, means, covariance = drawing._mixture([[30, 40, 1]], params)
-    box = np.array([-400, -300]), np.array([500, 300])
-    grid, edges = drawing._density_map(pi, means, covariance, *box)
-    assert grid.shape == (600, 900) and edges == (-400, 500, 300, -300)
-    expected = 0
-    centers = np.stack(np.meshgrid(np.arange(-399.5, 500), np.arange(-299.5, 300)), axis=-1)
-    for weight, mean, (xx, xy, yy) in zip(pi[0], means[0], covariance[0], strict=True):
-        matrix, away = np.array([[xx, xy], [xy, yy]]), centers - mean
-        distance = np.einsum("rci,ij,rcj->rc", away, np.linalg.inv(matrix), away)
-        peak = weight / (2 * np.pi * np.sqrt(np.linalg.det(matrix)))
-        expected += peak * np.exp(-distance / 2)
-    np.testing.assert_allclose(grid, expected, atol=2e-3 * expected.max())
-    np.testing.assert_allclose(grid.sum(), 1, atol=1e-3)
-
-
-def test_plot_losses_draws_both_losses_of_every_epoch(monkeypatch):
-    figures = []
-    monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: figures.append(self))
-    rows = [(1, 2.5, 2.25), (2, 1.5, 1.75)]
-    names = "epoch", "train_loss", "valid_loss"
-    drawing.plot_losses([dict(zip(names, row, strict=True)) for row in rows], "loss.png")
-    curves = [line.get_xydata().tolist() for line in figures[0].axes[0].lines]
-    assert curves == [[[1, 2.5], [2, 1.5]], [[1, 2.25], [2, 1.75]]]
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(0, 3), (4, 2), (3,), (2, 4, 3)])
 def test_drawing_refuses_what_is_not_strokes(kind, shape):
@@ -332,13 +232,13 @@ def test_drawing_refuses_values_that_cannot_be_drawn():
     with pytest.raises(ValueError, match="strokes must be finite"):
         drawing.draw_strokes([[0, np.nan, 1]])
     with pytest.raises(ValueError, match="params must be finite"):
-        drawing.draw_strokes_pdf(STROKES, mixture(6, rho=np.full((6, 2), np.inf)))
+        density.draw_strokes_pdf(STROKES, mixture(6, rho=np.full((6, 2), np.inf)))
     with pytest.raises(ValueError, match="factor must be positive, not 0"):
         drawing.draw_strokes(STROKES, factor=0)
     with pytest.raises(ValueError, match=r"arrays \[6\], a row for each point, not \[7\]"):
         drawing.draw_strokes_eos_weighted(STROKES, mixture(7))
     with pytest.raises(ValueError, match=r"arrays \[6, 2\], a row for each point, not \[7, 2\]"):
-        drawing.draw_strokes_pdf(STROKES, mixture(7))
+        density.draw_strokes_pdf(STROKES, mixture(7))
 
 
 def test_a_write_that_fails_leaves_the_old_picture(tmp_path, monkeypatch):
@@ -355,6 +255,7 @@ def test_pictures_are_shown_inside_ipython_only(tmp_path, monkeypatch):
     shown = []
     ipython, display = types.ModuleType("IPython"), types.ModuleType("IPython.display")
     ipython.get_ipython, ipython.display, display.display = object, display, shown.append
+    ipython.version_info = (9, 0)  # matplotlib asks
     display.SVG = lambda filename: ("SVG", filename)
     display.Image = lambda filename: ("Image", filename)
     monkeypatch.setitem(sys.modules, "IPython", ipython)
@@ -363,8 +264,8 @@ def test_pictures_are_shown_inside_ipython_only(tmp_path, monkeypatch):
     drawing.draw_strokes(STROKES)
     drawing.draw_strokes_random_color(STROKES)
     drawing.draw_strokes_eos_weighted(STROKES, mixture(6))
-    drawing.draw_strokes_pdf(STROKES, mixture(6))
-    drawing.plot_density(STROKES, mixture(6))
+    density.draw_strokes_pdf(STROKES, mixture(6))
+    plots.plot_density(STROKES, mixture(6))
     names = ["sample.svg", "sample_color.svg", "sample_eos_pdf.svg", "sample_pdf.svg"]
     assert shown == [*(("SVG", name) for name in names), ("Image", "sample_density.png")]
     assert all((tmp_path / name).exists() for _, name in shown)
