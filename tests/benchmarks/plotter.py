@@ -4,16 +4,20 @@ Needs tests/benchmarks/requirements.txt. The commands are those of README.md.
 """
 
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import vpype
 import vpype_cli
-from test_sheets import write
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests" / "drawing"))
+from test_sheets import write  # noqa: E402
+
 MM = 96 / 25.4  # vpype counts in pixels of CSS
+QUANTIZATION = 0.1 * MM  # how long its pieces of a curve are, unless its command says otherwise
 # vpype leaves it to Python to close what it writes.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
@@ -30,7 +34,7 @@ def sheet(tmp_path, monkeypatch):
 
 
 def test_vpype_reads_the_layers_and_strokes_that_were_written(sheet):
-    document = vpype.read_multilayer_svg("letter.page-1.svg", quantization=0.01)
+    document = vpype.read_multilayer_svg("letter.page-1.svg", QUANTIZATION)
     np.testing.assert_allclose(document.page_size, [210 * MM, 297 * MM], rtol=1e-6)
     layers = {layer.property("svg_inkscape_label"): layer for layer in document.layers.values()}
     assert layers.keys() == sheet.keys()
@@ -43,12 +47,16 @@ def test_vpype_reads_the_layers_and_strokes_that_were_written(sheet):
         for line, stroke in zip(lines, strokes, strict=True):
             ends = np.array([line[[0, -1]].real, line[[0, -1]].imag]).T / MM
             np.testing.assert_allclose(ends, stroke[[0, -1]], atol=1e-3)
-            assert abs(line[0] - line[-1]) > 0 and np.abs(np.diff(line)).sum() > 0
+            points = np.array([line.real, line.imag]).T / MM
+            assert (points >= stroke.min(axis=0) - 2e-3).all()
+            assert (points <= stroke.max(axis=0) + 2e-3).all()
+            assert np.abs(np.diff(line)).sum() > 0
 
 
 def test_the_commands_of_the_readme_sort_and_export(sheet):
-    sort, export = re.findall("^    vpype (.*)$", README.read_text(encoding="utf-8"), re.M)
-    before = vpype.read_multilayer_svg("letter.page-1.svg", quantization=0.01)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    sort, export = re.findall("^    vpype (.*)$", readme, re.M)
+    before = vpype.read_multilayer_svg("letter.page-1.svg", QUANTIZATION)
     after = vpype_cli.execute(sort)
     assert after.segment_count() == before.segment_count()
     ways = [document.pen_up_length() for document in (before, after)]
