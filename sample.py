@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 from handwriting.drawing import sheets
 from handwriting.drawing.plots import plot_window
-from handwriting.drawing.strokes import animate
-from handwriting.drawing.svg import UNIT_MM, write_png
+from handwriting.drawing.strokes import UNIT_MM, animate
+from handwriting.drawing.svg import write_png
 from handwriting.files import UserError
 from handwriting.flags import (
     Parser,
@@ -265,7 +265,8 @@ def draw_texts(args, model, sess, style):
                 )  # fmt: skip
     for line in itertools.chain(*drawn):
         if line.problem and not limit:
-            warnings.warn(f"hard to read, since {line.problem}: {line.text[:60]}", stacklevel=2)
+            words = f"this may be hard to read, since {line.problem}: {line.text[:60]}"
+            say(one_line(f"sample.py: warning: {words}"), sys.stderr)
     drawn = drawn if args.line_strokes else zip(*drawn, strict=True)
     return [
         Sample(line.strokes, line.params, 0, line.text, line.window)

@@ -11,7 +11,15 @@ no background element (white is a style, which plotters ignore) and no path of l
 import colorsys
 import random  # of the colours; a caller may seed it
 
-from handwriting.drawing.svg import Layer, make_drawing, path_data, round_pen, save, write_svg
+from handwriting.drawing.svg import (
+    Layer,
+    Marks,
+    make_drawing,
+    path_data,
+    round_pen,
+    save,
+    write_svg,
+)
 
 import numpy as np
 
@@ -173,7 +181,9 @@ def _draw_colored(xy, parts, colors, svg_filename):
     """Write a picture of the points `xy`, a path for each of the `parts` in its colour."""
     origin, size = picture_frame(xy)
     picture = make_picture(size)
-    group = picture.add(picture.g(**round_pen(PEN_WIDTH)))
-    for part, color in zip(parts, colors, strict=True):
-        group.add(picture.path(path_data(dash(part - origin)), stroke=color))
+    marks = [
+        {"d": path_data(dash(part - origin)), "stroke": color}
+        for part, color in zip(parts, colors, strict=True)
+    ]
+    picture.add(Marks("path", marks, factory=picture, **round_pen(PEN_WIDTH)))
     save(picture, svg_filename)

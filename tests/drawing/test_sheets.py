@@ -358,6 +358,12 @@ def test_pictures_of_a_text_are_animated_and_written_as_png(here):
     assert sorted(path.name for path in here.iterdir()) == ["sample.animated.svg", *expected]
 
 
+def test_smooth_draws_curves_in_the_picture_of_the_strokes_alone(here):
+    sample.main(["--text=one two", "--seed=1", "--animate", "--smooth"])
+    curved = {path.name for path in here.iterdir() if re.search(' d="[^"]*C', path.read_text())}
+    assert curved == {"sample.normal.svg", "sample.animated.svg"}
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
