@@ -1,4 +1,4 @@
-"""Write recordings of a hand, InkML and SVG as the database's archives:
+"""Write ink of any format that is read as the database's archives:
 `python -m handwriting.convert FILE... --out FOLDER`.
 """
 
@@ -8,7 +8,7 @@ from handwriting.files import UserError
 from handwriting.flags import Parser, errors_as_sentences, file_name, say
 from handwriting.ink.database import ARCHIVE
 from handwriting.ink.export import write_line_strokes
-from handwriting.ink.formats import read_ink
+from handwriting.ink.formats import READERS, read_ink
 from handwriting.ink.recording import find_recordings
 
 
@@ -36,12 +36,19 @@ def convert(paths, folder):
 
 def main(argv=None):
     with errors_as_sentences("handwriting.convert"):
-        about = "Write recordings (hand.json), InkML and SVG paths as the database's archives."
+        about = (
+            "Write ink as the database's archives, a line of writing each: recordings of the page "
+            "(.json), lines of the database (.xml), points (.npy), InkML, as of OneNote (.inkml), "
+            "drawings (.svg), notes of Xournal++ and Xournal (.xopp, .xoj). Pages are divided into "
+            "lines, and ruled lines left out."
+        )
         parser = Parser("python -m handwriting.convert", about)
-        parser.add_argument("files", nargs="+", metavar="FILE", type=file_name)
+        parser.add_argument("files", nargs="+", metavar="FILE", type=file_name,
+            help=", ".join(READERS))
         parser.add_argument("--out", required=True, metavar="FOLDER", type=file_name,
             help="where lineStrokes-all.tar.gz is written, and ascii-all.tar.gz of lines with "
-                 "texts: InkML's annotation of a type such as truth, SVG's title")
+                 "texts: of a recording, of InkML's annotations of a type such as truth, SVG's "
+                 "title, transcriptions beside lines of the database")
         args = parser.parse_args(argv)
         number = convert(args.files, args.out)
         say(f"Wrote {number} line{'s' * (number != 1)} to {args.out}")

@@ -1,4 +1,4 @@
-"""handwriting/ink/formats.py and `python -m handwriting.convert`: InkML and SVG become lines."""
+"""handwriting/ink/formats.py and `python -m handwriting.convert`: files of ink become lines."""
 
 import os
 import runpy
@@ -8,152 +8,17 @@ import utils
 from conftest import make_line, status_of
 from handwriting import convert
 from handwriting.files import UserError
-from handwriting.ink import formats as ink
-from handwriting.ink import recording
+from handwriting.ink import formats, recording
+from handwriting.ink.page_lines import estimate_x_height
+from handwriting.text.hands import load_style
 
 import numpy as np
 import pytest
+from test_page_lines import page
 from test_recording import record, write_hand
 
 INK = '<ink xmlns="http://www.w3.org/2003/InkML">{}</ink>'
 SVG = '<svg xmlns="http://www.w3.org/2000/svg">{}</svg>'
-
-
-def strokes_of(content, reader=ink.read_inkml):
-    ((strokes, text),) = reader(content.encode())
-    return [stroke.tolist() for stroke in strokes], text
-
-
-def path_of(data):
-    """The positions (x, y) of the strokes of one path."""
-    strokes, _ = strokes_of(SVG.format(f'<path d="{data}"/>'), ink.read_svg)
-    return [[point[:2] for point in stroke] for stroke in strokes]
-
-
-# --------------------------------------------------------------------------------------- InkML
-
-
-def test_inkml_traces_are_strokes_in_order_with_a_text():
-    traces = '<annotation type="writer">me</annotation>'
-    traces += '<annotation type="truth"> so it </annotation>'
-    traces += "<trace>1 2, 3 4,5.5 -6e1</trace><trace>7 8</trace><trace type='penUp'>0 0</trace>"
-    strokes, text = strokes_of(INK.format(traces))
-    assert text == "so it"
-    assert strokes == [[[1, 2, 0], [3, 4, 0], [5.5, -60, 0]], [[7, 8, 0]]]
-
-
-@pytest.mark.parametrize(("unit", "factor"), [("ms", 1), ("s", 1000)])
-def test_inkml_channels_may_stand_in_any_order_and_tell_times(unit, factor):
-    channels = f'<channel name="Y"/><channel name="F"/><channel name="T" units="{unit}"/>'
-    head = f'<traceFormat>{channels}<channel name="X"/></traceFormat>'
-    strokes, text = strokes_of(INK.format(f"{head}<trace>2 9 5 1, 4 9 6 3</trace>"))
-    assert strokes == [[[1, 2, 5 * factor], [3, 4, 6 * factor]]] and text is None
-
-
-def test_inkml_groups_with_traces_are_lines():
-    group = '<annotation type="transcription">{0}</annotation><trace>{0} 1</trace>'
-    group = f"<traceGroup>{group}</traceGroup>"
-    lines = ink.read_inkml(INK.format("".join(map(group.format, "789"))).encode())
-    assert [(strokes[0].tolist(), text) for strokes, text in lines] == [
-        ([[k, 1, 0]], str(k)) for k in (7, 8, 9)
-    ]
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ("", "not well-formed XML"),
-        ("<ink>", "not well-formed XML"),
-        ('<!DOCTYPE ink [<!ENTITY a "aa">]><ink>&a;</ink>', "declares entities"),
-        ("<html/>", "is no InkML"),
-        (INK.format(""), "holds no ink"),
-        (INK.format("<trace> </trace>"), "has a trace without points"),
-        (INK.format("<trace>1 2, '3 '4</trace>"), "more than plain numbers"),
-        (INK.format("<trace>1 2, 3</trace>"), "a point without all of its channels X, Y"),
-        (INK.format("<trace>1 nan</trace>"), "infinite or no number"),
-        (INK.format("<trace>1 1e300</trace>"), "infinite or no number"),
-        (INK.format('<traceFormat><channel name="X"/></traceFormat>'), "no channels X and Y"),
-    ],
-)
-def test_inkml_that_holds_no_ink_is_refused(content, words):
-    with pytest.raises(UserError, match=words):
-        ink.read_inkml(content.encode())
-
-
-# ----------------------------------------------------------------------------------------- SVG
-
-
-def test_svg_commands_absolute_and_relative_give_the_same_strokes():
-    expected = [[[1, 2], [3, 4], [5, 6], [9, 6], [9, 1]], [[20, 21], [22, 23]]]
-    assert path_of("M 1 2 3,4 L5 6H9V1M20 21 22 23") == expected
-    assert path_of("m1 2 2,2l2 2h4v-5m11 20 2 2") == expected
-
-
-def test_svg_numbers_may_touch():
-    assert path_of("M1e1-2.5L.5.25-3-4") == [[[10, -2.5], [0.5, 0.25], [-3, -4]]]
-
-
-def test_svg_curves_pass_where_beziers_do():
-    (cubic,) = path_of("M0 0C0 10 20 10 20 0")
-    assert cubic[8] == [10, 7.5] and cubic[16] == [20, 0] and len(cubic) == 17
-    (quadratic,) = path_of("M0 0q10 20 20 0")
-    assert quadratic[8] == [10, 10] and quadratic[16] == [20, 0]
-    # Smooth ones mirror the control point before, but only behind a curve of their kind.
-    for before, smooth, same in (
-        ("M0 0C0 10 20 10 20 0", "S40-10 40 0", "c0-10 20-10 20 0"),
-        ("M0 0Q10 20 20 0", "t20 0", "Q30-20 40 0"),
-        ("M0 0L5 5", "S40 9 40 0", "C5 5 40 9 40 0"),
-        ("M0 0C0 10 20 10 20 0", "T40 0", "Q20 0 40 0"),
-    ):
-        assert path_of(before + smooth) == path_of(before + same)
-
-
-def test_svg_z_leads_back_and_what_follows_starts_there():
-    assert path_of("M1 1h4v4zl-1-1M9 9l1 0M9 9l0 1") == [
-        [[1, 1], [5, 1], [5, 5], [1, 1]], [[1, 1], [0, 0]], [[9, 9], [10, 9]], [[9, 9], [9, 10]],
-    ]  # fmt: skip
-
-
-def test_svg_paths_come_in_order_with_transforms_and_a_title():
-    inside = '<title>so it</title><defs><path d="M0 0h9"/></defs><path d="M1 2h1"/>'
-    inside += '<g transform="translate(10,20)"><path transform="scale(2)" d="M1 2h1"/></g>'
-    inside += '<path transform="matrix(0 1 -1 0 5 0)" d="M1 2h1"/>'
-    strokes, text = strokes_of(SVG.format(inside), ink.read_svg)
-    assert text == "so it"
-    assert strokes == [
-        [[1, 2, 0], [2, 2, 0]], [[12, 24, 0], [14, 24, 0]], [[3, 1, 0], [3, 2, 0]],
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("inside", "words"),
-    [
-        ("", "holds no ink"),
-        (" " * ink.MAX_SVG_BYTES, "is too large for a line"),
-        ('<path d="M0 0A1 1 0 0 0 2 2"/>', "has A in a path, but only M L H V C S Q T Z"),
-        ('<path d="L0 0"/>', "does not begin with M"),
-        ('<path d="M0 0 1"/>', "has 3 numbers for M"),
-        ('<path d="M0 0L"/>', "has 0 numbers for L"),
-        ('<path d="M0 0Z1"/>', "has 1 numbers for Z"),
-        ('<path d="M0 0L1;2"/>', "';2' in a path|'1;2' in a path"),
-        ('<path d="M0 0L1e999 2"/>', "infinite or no number"),
-        ('<path d="M0 0h1v1z"/>', "has closed outlines"),
-        ("<circle r='1'/>", "has a <circle>, but only paths are read"),
-        ("<text>a</text>", "has a <text>"),
-        ('<g transform="rotate(9)"><path d="M0 0h1"/></g>', r"the transform rotate\(9\)"),
-    ],
-)
-def test_svg_that_is_no_ink_is_refused(inside, words):
-    with pytest.raises(UserError, match=words):
-        ink.read_svg(SVG.format(inside).encode())
-
-
-def test_deeply_nested_svg_is_read():
-    inside = "<g>" * 20_000 + '<path d="M1 2h1"/>' + "</g>" * 20_000
-    assert strokes_of(SVG.format(inside), ink.read_svg)[0] == [[[1, 2, 0], [2, 2, 0]]]
-
-
-# ------------------------------------------------------------------------- size, and the command
 
 
 def ink_line(seed=0, points=60):
@@ -176,36 +41,51 @@ def to_inkml(strokes, size, text):
     return INK.format(f"<traceFormat>{channels}</traceFormat>{note}{body}")
 
 
-def test_x_height_is_that_of_the_ink_in_any_unit_and_on_a_slope():
-    times = np.arange(400).reshape(8, 50) / 5
-    strokes = [np.stack([9 * t, 50 * np.sin(t), 0 * t], axis=1) for t in times]
-    height = ink.estimate_x_height(strokes)
-    assert 50 / 2 < height * ink.SPREAD < 50  # the standard deviation of a sine's height on its way
-    small = [stroke * 0.01 for stroke in strokes]
-    np.testing.assert_allclose(ink.estimate_x_height(small), 0.01 * height)
-    sloping = [stroke + np.outer(stroke[:, 0], [0, 0.1, 0]) for stroke in strokes]
-    np.testing.assert_allclose(ink.estimate_x_height(sloping), height, rtol=0.1)
+def to_xournal(strokes, size):
+    lines = [" ".join(f"{v * size:.9g}" for v in stroke[:, :2].ravel()) for stroke in strokes]
+    body = "".join(f'<stroke tool="pen">{line}</stroke>' for line in lines)
+    return f"<xournal><page><layer>{body}</layer></page></xournal>"
 
 
-def test_several_lines_in_one_are_told():
-    _, strokes = ink_line()
-    low = [stroke + np.array([0, 600, 0]) for stroke in strokes]
-    with pytest.raises(UserError, match="several lines"):
-        ink.estimate_x_height(strokes + low)
-    ink.estimate_x_height(low + strokes)  # crosses and dots come last, but above
+def test_all_lines_of_a_file_have_the_scale_of_their_median(tmp_path):
+    pages = [page([0]), page([1]), [stroke * [1, 1.5, 1] for stroke in page([3])]]
+    strokes = [stroke for strokes in pages for stroke in strokes]
+    (tmp_path / "a.xopp").write_text(to_xournal(strokes, 1))
+    lines, texts = formats.read_ink(tmp_path / "a.xopp")
+    assert texts == [None] * 3
+    scale = recording.X_HEIGHT / estimate_x_height(pages[0])
+    for line, drawn in zip(lines, pages, strict=True):
+        extents = [np.ptp(np.concatenate(drawn)[:, k]) for k in (0, 1)]
+        positions = np.cumsum(line[:, :2], axis=0)
+        np.testing.assert_allclose(np.ptp(positions, axis=0), np.multiply(extents, scale), 0.02)
+        assert line[:, 2].sum() == len(drawn)
 
 
-@pytest.mark.parametrize(
-    ("strokes", "words"),
-    [
-        ([[[1, 1, 0]]], "nothing but dots"),
-        ([[[1, 1, 0], [1, 1, 0]]], "nothing but dots"),
-        ([[[0, 1, 0], [5, 1, 0], [9, 1, 0]]], "nothing but a straight line"),
-    ],
-)
-def test_ink_without_height_is_refused(strokes, words):
-    with pytest.raises(UserError, match=words):
-        ink.estimate_x_height([np.array(stroke, float) for stroke in strokes])
+def test_lines_without_height_are_scaled_as_those_with_it_and_refused_by_themselves(tmp_path):
+    dots = "<traceGroup><trace>0 0</trace><trace>900 0</trace></traceGroup>"
+    strokes = ", ".join(f"{x} {y}" for x, y, _ in page([0])[0])
+    letter = f"<traceGroup><trace>{strokes}</trace></traceGroup>"
+    (tmp_path / "a.inkml").write_text(INK.format(letter + dots))
+    lines, _ = formats.read_ink(tmp_path / "a.inkml")
+    scale = recording.X_HEIGHT / estimate_x_height(page([0])[:1])
+    assert lines[1][:, 0].tolist() == [100, round(900 * scale)]
+    (tmp_path / "a.inkml").write_text(INK.format(dots))
+    with pytest.raises(UserError, match=r"a\.inkml holds nothing but dots; .*\.$"):
+        formats.read_ink(tmp_path / "a.inkml")
+
+
+@pytest.mark.filterwarnings("ignore:--style")  # what is made up fits no text
+@pytest.mark.parametrize("name", ["a.svg", "a.inkml", "a.xopp", "a.XOJ"])
+def test_a_file_of_any_format_is_a_style(tmp_path, name):
+    write = {".svg": to_svg, ".inkml": lambda *a: to_inkml(*a, ""), ".xopp": to_xournal}
+    kind = ".xopp" if name == "a.XOJ" else name[1:]
+    (tmp_path / name).write_text(write[kind](ink_line()[1], 0.1))
+    style = load_style(str(tmp_path / name), "one two three")
+    assert style.text == "one two three"
+    np.testing.assert_array_equal(style.strokes[1:], formats.read_ink(tmp_path / name)[0][0][1:])
+
+
+# ---------------------------------------------------------------------------------- the command
 
 
 def test_command_writes_archives_that_the_loader_reads(tmp_path, monkeypatch):
@@ -222,7 +102,7 @@ def test_command_writes_archives_that_the_loader_reads(tmp_path, monkeypatch):
     svg, inkml, hand = loader.raw_data
     np.testing.assert_array_equal(hand[1:], line[1:])
     np.testing.assert_array_equal(inkml[:, 2], line[:, 2])  # its times are kept
-    size = recording.X_HEIGHT / ink.estimate_x_height(strokes)
+    size = recording.X_HEIGHT / estimate_x_height(strokes)
     for other in (svg, inkml):
         np.testing.assert_allclose(
             np.ptp(np.cumsum(other[:, :2], axis=0), axis=0),
@@ -235,13 +115,13 @@ def test_command_refuses_with_a_sentence_and_writes_nothing(tmp_path, capsys):
     _, strokes = ink_line()
     (tmp_path / "a.svg").write_text(to_svg(strokes, 1, "one two"))
     (tmp_path / "b.svg").write_text(to_svg(strokes, 1))
-    (tmp_path / "c.svg").write_text(SVG.format("<circle/>"))
+    (tmp_path / "c.svg").write_text(SVG.format("<text>a</text>"))
     (tmp_path / "d.png").write_text("")
     refused = {
         ("a.svg", "b.svg"): "b.svg has lines without a text, unlike lines before",
         ("b.svg", "a.svg"): "a.svg has texts, unlike lines before",
-        ("c.svg",): "c.svg has a <circle>, but only paths are read; convert it to a path",
-        ("d.png",): "d.png is none of .json, .xml, .npy, .inkml, .svg",
+        ("c.svg",): "c.svg holds no ink; name a file with writing.",
+        ("d.png",): "d.png is none of .json, .xml, .npy, .inkml, .svg, .xopp, .xoj; convert it",
         ("e.svg",): "e.svg cannot be read (No such file or directory)",
     }
     for names, words in refused.items():
@@ -253,3 +133,9 @@ def test_command_refuses_with_a_sentence_and_writes_nothing(tmp_path, capsys):
     assert os.listdir(tmp_path / "mine") == ["lineStrokes-all.tar.gz"]
     assert status_of(convert.main, [tmp_path / "b.svg", "--out", tmp_path / "mine"]) == 2
     assert "is there already" in capsys.readouterr().err
+
+
+def test_help_names_all_formats(capsys):
+    assert status_of(convert.main, ["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"({kind}" in shown or f"{kind})" in shown for kind in formats.READERS)
