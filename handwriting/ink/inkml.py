@@ -128,10 +128,10 @@ def read_trace(text, format_):
                 place = said[k] + (orders[k] > 0) * now[k] + (orders[k] > 1) * steps[k]
                 steps[k], now[k] = place - now[k] if number else 0, place
         if known[axes[0]] and known[axes[1]]:
-            points.append([now[k] for k in axes])
+            points.append([*(now[k] for k in axes), 0.0][:3])
     if not points:
         raise UserError("has a trace without points; remove it")
-    return np.pad(np.array(points, float), [(0, 0), (0, 3 - len(axes))]) * scale
+    return np.array(points, float) * scale
 
 
 # -------------------------------------------------------------------------------------- groups

@@ -2,8 +2,8 @@
 
 Strokes are [n, 3] of (x, y, milliseconds) in any unit, y downwards. Tried on pages of up to six
 lines of the shipped styles, cut off at random, 400 pen units apart as in the database: level or all
-on one slope, 3 of 180 pages have a wrong number of lines, and 1 of 1,500 strokes is in a wrong one;
-at 350 units 4 of 180 and 1 of 500; where slopes differ by 1 % from line to line 2 and 7 of 180.
+on one slope, 4 of 180 pages have a wrong number of lines, and 1 of 1,500 strokes is in a wrong one;
+at 350 units 3 of 180 and 1 of 500; where slopes differ by 1 % from line to line 4 and 6 of 180.
 """
 
 import bisect

@@ -129,9 +129,8 @@ def read_svg(content):
         strokes, outlines = read_shapes(root)
     except UserError:
         raise
-    except Exception as error:  # what is damaged fails in any way
-        reason = f" ({error})" if str(error) else ""
-        raise UserError(f"has a path or shape that cannot be read{reason}; correct it") from None
+    except Exception:  # what is damaged fails in any way
+        raise UserError("has a path or shape that cannot be read; correct it") from None
     if outlines > len(strokes):
         raise UserError("has closed outlines, not a pen's open paths; trace centre lines")
     check_pieces(check_strokes(strokes))
