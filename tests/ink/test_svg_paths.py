@@ -4,6 +4,7 @@ from argparse import Namespace
 
 from conftest import make_line
 from handwriting.drawing import strokes as drawing
+from handwriting.drawing.density import draw_strokes_pdf
 from handwriting.drawing.svg import Layer, write_svg
 from handwriting.files import UserError
 from handwriting.ink import svg_paths
@@ -131,7 +132,7 @@ def test_other_pictures_of_a_sample_are_refused_with_the_name_of_that_to_give(tm
     names = [tmp_path / f"{k}.svg" for k in range(3)]
     drawing.draw_strokes_random_color(line, svg_filename=names[0], per_stroke_mode=False)
     drawing.draw_strokes_eos_weighted(line, params, svg_filename=names[1])
-    drawing.draw_strokes_pdf(line, params, svg_filename=names[2])
+    draw_strokes_pdf(line, params, svg_filename=names[2])
     for name, what in zip(names, ["a path for each piece"] * 2 + ["made of ellipses"], strict=True):
         with pytest.raises(UserError, match=f"{what}.*; give NAME.normal.svg"):
             read_svg(name.read_bytes())
