@@ -1,45 +1,38 @@
-// Pictures of strokes: SVG as handwriting/drawing/strokes.py writes it, densities as ellipses, and where
-// the lines of a text stand on the page. Positions are in pen units, y downwards, unless a comment
+// Pictures of strokes: SVG as drawing/strokes.py writes it, densities as ellipses, and how the
+// lines of a text stand on the sheet. Positions are in pen units, y downwards, unless a comment
 // says picture units: pen units / FACTOR.
 "use strict";
 
-if (typeof require !== "undefined") Object.assign(globalThis, require("./engine.js"));
+if (typeof require !== "undefined") Object.assign(globalThis, require("./words.js"));
 
 const FACTOR = 10;  // pen units in a picture unit
 const UNIT_MM = 0.25, MARGIN = 12, DOT = 0.2, PEN_WIDTH = 0.9;  // picture units; mm of one on paper
-const LINE_SPACING = 450;  // pen units from baseline to baseline
+const LINE_SPACING = 350;  // pen units from baseline to baseline, at least
+const LOOSE = 3;  // x-heights of the hand from baseline to baseline, at least
+const CLEAR = 25;  // pen units between what hangs from a line and what rises from the next
 const MIN_SIGMA = 0.3;  // pen units
 
-/** The strokes of a line's points: lists of pen positions [x, y], from the origin on. */
-function toStrokes(points, [x, y] = [0, 0]) {
-  const strokes = [[]];
-  positions(points).forEach((pen, k) => {
-    strokes.at(-1).push([x + pen[0], y + pen[1]]);
-    if (points[k][2] > 0.5) strokes.push([]);
-  });
-  return strokes.filter((stroke) => stroke.length);
+/** A drawn line made level and put on the baseline y = 0, word by word, beginning at x = 0:
+ * {text, strokes, pens: where the pen was before each point, slope, size: its x-height, and how far
+ * it reaches: width, rise above and fall below the baseline}. */
+function placeLine({text, points, windows}) {
+  const {slope} = baseline(points), strokes = toStrokes(level(points));
+  const {size, baselines} = findBaselines(text, strokes, windows);
+  const [left] = bounds(strokes), move = (at, n) => [at[0] - left, at[1] - baselines[n]];
+  const all = strokes.flat(), strokeOf = strokes.flatMap((stroke, n) => stroke.map(() => n));
+  const pens = strokeOf.map((n, k) => move(all[k - 1] ?? [0, 0], n));
+  const placed = strokes.map((stroke, n) => stroke.map((at) => move(at, n)));
+  const [, top, width, bottom] = bounds(placed);
+  return {text, strokes: placed, pens, slope, size, width, rise: -top, fall: bottom};
 }
 
-/** The number-th line of a text made level and put in its place: its points, and where the pen
- * starts. The first line's baseline is y = 0, and all lines begin at x = 0. Letters stand where the
- * pen turns upwards: the baseline is the median of these heights. */
-function placeLine(drawn, number) {
-  const points = level(drawn), pen = positions(points), y = (k) => pen[k]?.[1] ?? -Infinity;
-  const turns = pen.map((_, k) => y(k)).filter((low, k) => low >= y(k - 1) && low > y(k + 1));
-  const foot = turns.sort((a, b) => a - b)[turns.length >> 1];
-  return {points, origin: [-Math.min(...pen.map(([x]) => x)), number * LINE_SPACING - foot]};
-}
-
-/** The least and the most x and y of strokes: [x, y, x, y]. */
-function bounds(strokes) {
-  const box = [Infinity, Infinity, -Infinity, -Infinity];
-  for (const [x, y] of strokes.flat()) {
-    box[0] = Math.min(box[0], x);
-    box[1] = Math.min(box[1], y);
-    box[2] = Math.max(box[2], x);
-    box[3] = Math.max(box[3], y);
-  }
-  return box;
+/** The distance of the baselines of placed lines, at which none meets the next; places: the rows
+ * that they stand in. */
+function lineSpacing(placed, places) {
+  const needed = placed.slice(1).map(({rise}, k) =>
+    (placed[k].fall + rise + CLEAR) / (places[k + 1] - places[k]));
+  const sizes = placed.filter(({text}) => text.length >= ENOUGH).map(({size}) => size);
+  return Math.max(LINE_SPACING, sizes.length ? LOOSE * median(sizes) : 0, ...needed);
 }
 
 /** SVG path data through a stroke in picture units; a dash of DOT if all of it lies within DOT. */
@@ -64,14 +57,14 @@ function frame(strokes) {
   };
 }
 
-/** The SVG of strokes, as `draw_strokes` of drawing.py writes it; penWidth in picture units. */
-function toSVG(strokes, penWidth = PEN_WIDTH) {
+/** The SVG of strokes, as `draw_strokes` of Python writes it; penWidth in picture units. */
+function toSVG(strokes, penWidth = PEN_WIDTH, ink = "black") {
   const picture = frame(strokes), mm = (units) => `${(units * UNIT_MM).toFixed(2)}mm`;
   return `<?xml version="1.0" encoding="utf-8"?>
 <svg xmlns="http://www.w3.org/2000/svg" style="background:white" width="${mm(picture.width)}" \
 height="${mm(picture.height)}" viewBox="0 0 ${picture.width} ${picture.height}">
 <g fill="none" stroke-linecap="round" stroke-linejoin="round" stroke-width="${penWidth}">
-<path d="${picture.strokes.map(pathData).join("")}" stroke="black"/>
+<path d="${picture.strokes.map(pathData).join("")}" stroke="${ink}"/>
 </g>
 </svg>
 `;
@@ -94,5 +87,5 @@ function ellipses(m, dataScale) {
 }
 
 if (typeof module !== "undefined") {
-  module.exports = {toStrokes, placeLine, bounds, frame, pathData, toSVG, ellipses};
+  module.exports = {placeLine, lineSpacing, frame, pathData, toSVG, ellipses};
 }

@@ -1,11 +1,13 @@
-// The network of model.py, and how handwriting/text/writing.py draws a text with it, in plain JavaScript
-// for browsers and Node.
+// The network of model.py, and how text/writing.py draws a text with it, for browsers and Node; its
+// products are those of product.js.
 // The equations and names are those of model.py, where each is explained; "eq." counts as in
 // A. Graves, "Generating Sequences With Recurrent Neural Networks" (arXiv 1308.0850). Only lstm
 // layers run here. Scaled units (pen units / dataScale) unless a comment says otherwise. A point is
 // [dx, dy, eos]. D inputs, H units, M mixture components, U symbols of a text, V symbols of the
 // alphabet, K components of the window.
 "use strict";
+
+if (typeof require !== "undefined") Object.assign(globalThis, require("./product.js"));
 
 const START = [0, 0, 1];  // the point before a line's first
 const LIMIT = 500, SIGMA_MIN = 0.288;  // pen units: most move of a style; least deviation
@@ -26,65 +28,33 @@ function halfValues() {
   });
 }
 
-/** Of a safetensors file in base64: tensors, name -> {shape, values}, and the config in it. */
-function readTensors(base64) {
-  const characters = atob(base64.trim()), bytes = new Uint8Array(characters.length);
+/** The bytes of base64. */
+function decode(base64) {
+  const characters = atob(base64), bytes = new Uint8Array(characters.length);
   for (let k = 0; k < bytes.length; k++) bytes[k] = characters.charCodeAt(k);
+  return bytes;
+}
+
+/** What stands before the tensors of a safetensors file: its entries, the config in it, and where
+ * the tensors begin. */
+function readHeader(bytes) {
   const start = 8 + new DataView(bytes.buffer).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, start)));
-  const {__metadata__: {config}, ...entries} = header, half = halfValues(), tensors = {};
+  const {__metadata__: {config}, ...entries} = header;
+  return {entries, config: JSON.parse(config), start};
+}
+
+/** Of a safetensors file in base64: tensors, name -> {shape, values}, and the config in it. */
+function readTensors(base64) {
+  const bytes = decode(base64.trim()), {entries, config, start} = readHeader(bytes);
+  const half = halfValues(), tensors = {};
   for (const [name, {shape, data_offsets: [from, to]}] of Object.entries(entries)) {
     const bits = new Uint16Array(bytes.buffer.slice(start + from, start + to));
     const values = new Float32Array(bits.length);
     for (let k = 0; k < bits.length; k++) values[k] = half[bits[k]];
     tensors[name] = {shape, values};
   }
-  return {tensors, config: JSON.parse(config)};
-}
-
-/** y = W x + b. The kernels [D, n] below each other make W, transposed: a row for each output. */
-class Dense {
-  constructor(kernels, bias) {
-    this.inputs = kernels.reduce((sum, {shape}) => sum + shape[0], 0);
-    this.bias = new Float32Array(4 * Math.ceil(bias.length / 4));
-    this.bias.set(bias);
-    this.weights = new Float32Array(this.bias.length * this.inputs);
-    let column = 0;
-    for (const {shape: [inputs, outputs], values} of kernels) {
-      for (let k = 0; k < values.length; k++) {
-        const i = k % outputs, j = column + Math.floor(k / outputs);
-        this.weights[i * this.inputs + j] = values[k];
-      }
-      column += inputs;
-    }
-  }
-
-  /** y for x, the parts one after the other. Four rows at once: each x_j is loaded once for four
-   * products, and four sums do not wait for each other. */
-  apply(...parts) {
-    const n = this.inputs, W = this.weights, x = new Float32Array(n), y = this.bias.slice();
-    let at = 0;
-    for (const part of parts) {
-      x.set(part, at);
-      at += part.length;
-    }
-    for (let i = 0; i < y.length; i += 4) {
-      const a = i * n, b = a + n, c = b + n, d = c + n;
-      let ya = 0, yb = 0, yc = 0, yd = 0;
-      for (let j = 0; j < n; j++) {
-        const xj = x[j];
-        ya += W[a + j] * xj;
-        yb += W[b + j] * xj;
-        yc += W[c + j] * xj;
-        yd += W[d + j] * xj;
-      }
-      y[i] += ya;
-      y[i + 1] += yb;
-      y[i + 2] += yc;
-      y[i + 3] += yd;
-    }
-    return y;
-  }
+  return {tensors, config};
 }
 
 // -------------------------------------------------------------------------- mixture density
@@ -119,6 +89,9 @@ function mixture(zHat, bias, logSigmaMin) {
     eos: sigmoid(-zHat[0]),
   };
 }
+
+/** The least logarithm of a deviation in scaled units. */
+const logSigmaMin = (dataScale) => Math.log(SIGMA_MIN / dataScale);
 
 /** A point drawn from the mixture m with two uniform and two normal numbers. */
 function samplePoint(m, [u1, u2, n1, n2]) {
@@ -161,9 +134,10 @@ function polarInputs(x) {
 /** Make v, in place, have mean 0 and standard deviation 1; then times gain, plus offset. */
 function normalise(v, gain, offset) {
   let mean = 0, variance = 0;
-  for (let k = 0; k < v.length; k++) mean += v[k] / v.length;
-  for (let k = 0; k < v.length; k++) variance += (v[k] - mean) ** 2 / v.length;
-  const scale = 1 / Math.sqrt(variance + 1e-5);
+  for (let k = 0; k < v.length; k++) mean += v[k];
+  mean /= v.length;
+  for (let k = 0; k < v.length; k++) variance += (v[k] - mean) ** 2;
+  const scale = 1 / Math.sqrt(variance / v.length + 1e-5);
   for (let k = 0; k < v.length; k++) v[k] = (v[k] - mean) * scale * gain[k] + offset[k];
   return v;
 }
@@ -211,8 +185,7 @@ class Model {
     const dense = (names, bias) => new Dense(known(names), values(bias));
     const {alphabet, skip, polar, rnn_size: units, data_scale: dataScale} = config;
     Object.assign(this, {alphabet, skip, polar, units, dataScale});
-    this.numOutputs = 1 + 6 * config.num_mixture;
-    this.logSigmaMin = Math.log(SIGMA_MIN / this.dataScale);
+    this.logSigmaMin = logSigmaMin(this.dataScale);
     this.layers = Array.from({length: config.num_layers}, (_, k) => {
       const kernels = ["kernel", "window_kernel", "recurrent_kernel"];
       return {
@@ -252,7 +225,7 @@ class Model {
     });
     const seen = [...(this.skip ? outputs : outputs.slice(-1)), state.w];
     const end = this.alphabet ? this.end.apply(...seen)[0] : undefined;
-    return {zHat: this.output.apply(...seen).subarray(0, this.numOutputs), phi, end};
+    return {zHat: this.output.apply(...seen), phi, end};
   }
 
   /** A point in pen units as one in scaled units, and back. */
@@ -312,8 +285,8 @@ function copyState({layers, w, kappa}) {
   return {layers: copies, w: w.slice(), kappa: kappa.slice()};
 }
 
-/** Draw a text once, as `write_chunk` of writing.py. begun: what beginLine returns. Yields the line
- * {text, points (pen units), zHats, windows} that grows by a point each time, and returns it. */
+/** Draw a text once, as `write_chunk` of writing.py. begun: what beginLine returns. Yields for
+ * each point, and returns the line {text, points (pen units), zHats, windows}. */
 function* drawBegun(model, noise, text, bias, begun) {
   const {chars, first} = begun, last = first + text.length - 1;
   const most = MOST_POINTS * (text.length + 1), state = copyState(begun.state);
@@ -328,15 +301,10 @@ function* drawBegun(model, noise, text, bias, begun) {
     line.points.push(model.penUnits(point));
     line.zHats.push(zHat);
     line.windows.push(phi.subarray(first, last + 1));
-    yield line;
+    yield null;
   }
   line.points.at(-1)[2] = 1;
   return line;
-}
-
-/** Draw a text once behind a style: yields null for each of its points, then as drawBegun does. */
-function* drawLine(model, noise, text, bias, style) {
-  return yield* drawBegun(model, noise, text, bias, yield* beginLine(model, text, style));
 }
 
 /** What is wrong with a drawn line, or the empty string. */
@@ -383,6 +351,6 @@ function levelMixture(m, slope) {
 }
 
 if (typeof module !== "undefined") {
-  module.exports = {readTensors, Model, Noise, mixture, encode, drawFreely, beginLine,
-    drawBegun, drawLine, findProblem, positions, baseline, level, levelMixture};
+  module.exports = {ENOUGH, clip, sum, readTensors, Model, Noise, mixture, encode, drawFreely,
+    beginLine, drawBegun, findProblem, positions, baseline, level, levelMixture};
 }

@@ -1,88 +1,74 @@
-// Drawing the lines of a text in one hand, as `write_lines` of handwriting/text/writing.py. The first
-// line is shown as it is drawn; of each next one the best of several drawings, made while the pen
-// is busy with the line before. A generator here yields null where nothing is to be seen.
+// Drawing the lines of a text in one hand, as `write_lines` of handwriting/text/writing.py: each the
+// best of several drawings. A generator here yields null where there is nothing to be seen yet.
 "use strict";
 
-if (typeof require !== "undefined") Object.assign(globalThis, require("./engine.js"));
+if (typeof require !== "undefined") Object.assign(globalThis, require("./drawing.js"));
 
 const CANDIDATES = 3, TRIES = 4;  // drawings of a line; so often, until one is good
-const AHEAD = 4;  // points of the next line's drawings that are drawn for each point shown
-const HAND = "the quick brown fox jumps over a lazy dog";
+const STYLE_LENGTH = 25;  // characters of the first lines that show a hand to the next ones
 
-/** What steps, a generator, returns; yields null where it yields. */
-function* unseen(steps) {
-  for (;;) {
-    const {value, done} = steps.next();
-    if (done) return value;
-    yield null;
+/** Draw side by side, a point of each in turn: returns the first drawing that ends without a
+ * problem, which has the fewest points; if all have one, the first that ends. */
+function* drawRace(drawings) {
+  let running = drawings, first;
+  while (running.length) {
+    const left = [];
+    for (const drawing of running) {
+      const {value: line, done} = drawing.next();
+      yield null;
+      if (!done) left.push(drawing);
+      else {
+        line.problem = findProblem(line);
+        if (!line.problem) return line;
+        first ??= line;
+      }
+    }
+    running = left;
   }
-}
-
-/** Draw a text until a drawing is good: yields as drawLine does. */
-function* writeLine(model, noise, text, bias, style) {
-  let line;
-  for (let tries = 0; tries < TRIES && (!line || line.problem); tries++) {
-    line = yield* drawLine(model, noise, text, bias, style);
-    line.problem = findProblem(line);
-  }
-  return line;
+  return first;
 }
 
 /** The drawing of fewest points, of those with no problem, if there are: hesitant ones are hard to
- * read. */
+ * read. Each has noise of its own, so that it does not depend on the others. */
 function* bestLine(model, noise, text, bias, style) {
   const begun = yield* beginLine(model, text, style);
   let best;
   for (let tries = 0; tries < TRIES && (!best || best.problem); tries++) {
-    for (let candidate = 0; candidate < CANDIDATES; candidate++) {
-      const line = yield* unseen(drawBegun(model, noise, text, bias, begun));
-      line.problem = findProblem(line);
-      const isBetter = best && Boolean(line.problem) === Boolean(best.problem)
-        ? line.points.length < best.points.length : !line.problem;
-      if (!best || isBetter) best = line;
-    }
+    const draw = () => drawBegun(model, new Noise(2 ** 32 * noise.uniform()), text, bias, begun);
+    best = yield* drawRace(Array.from({length: CANDIDATES}, draw));
   }
   return best;
 }
 
-/** Show a line that is drawn already: yields it growing by a point each time. */
-function* showLine(line) {
-  const grown = {...line, points: [], zHats: [], windows: []};
-  for (let k = 0; k < line.points.length; k++) {
-    for (const part of ["points", "zHats", "windows"]) grown[part].push(line[part][k]);
-    yield grown;
-  }
+/** A style {strokes (pen units), text} and a line behind it as one, as `join_lines` of text.py: a
+ * character's width to the right of it, on the same baseline. */
+function joinLine(style, {points, text}) {
+  const measure = (line, {length}) => {
+    const still = [[0, 0, 0], ...line.slice(1)], pen = positions(still), x = pen.map((at) => at[0]);
+    const left = Math.min(...x), right = Math.max(...x), {slope, height} = baseline(still);
+    return {left, right, end: pen.at(-1), width: (right - left) / length,
+      foot: (at) => height + slope * at};
+  };
+  const before = measure(style.strokes, style.text), after = measure(points, text);
+  const x = before.right + (before.width + after.width) / 2 - after.left - before.end[0];
+  const y = before.foot(before.right) - after.foot(after.left) - before.end[1];
+  const strokes = [...style.strokes, [x, y, points[0][2]], ...points.slice(1)];
+  return {strokes, text: `${style.text} ${text}`};
 }
 
-/** A hand at random: the style of a sentence that is drawn for nothing else. */
-function* drawHand(model, noise, bias) {
-  const known = HAND.split(" ").filter((word) => !encode(word, model.alphabet).includes(-1));
-  const line = yield* unseen(writeLine(model, noise, known.join(" "), bias, null));
-  return {strokes: line.points, text: line.text};
-}
-
-/** Draw texts, all in one hand: yields null or a line {number, text, points, ...} that grows by a
- * point each time; one drawn again has the same number. */
+/** Draw texts, all in one hand: yields null, or a line {number, text, points, placed, ...} that is
+ * whole. A hand at random is that of the first lines. */
 function* writeLines(model, noise, texts, bias, style) {
-  if (!style && texts.length > 1) style = yield* drawHand(model, noise, bias);
-  let shown = writeLine(model, noise, texts[0], bias, style);
-  for (let number = 0; number < texts.length; number++) {
-    const isLast = number + 1 === texts.length;
-    const ahead = isLast ? null : bestLine(model, noise, texts[number + 1], bias, style);
-    let next = {done: isLast};
-    for (const line of shown) {
-      if (line) line.number = number;
-      yield line;
-      for (let k = 0; line && k < AHEAD && !next.done; k++) {
-        next = ahead.next();
-        yield null;
-      }
+  let hand = style;
+  for (const [number, text] of texts.entries()) {
+    const line = yield* bestLine(model, noise, text, bias, hand);
+    yield {...line, number, placed: placeLine(line)};
+    if (!style && !line.problem && !(hand?.text.length >= STYLE_LENGTH)) {
+      hand = hand ? joinLine(hand, line) : {strokes: line.points, text};
     }
-    const best = next.done ? next.value : yield* ahead;
-    if (best) shown = showLine(best);
   }
 }
 
 if (typeof module !== "undefined") {
-  module.exports = {CANDIDATES, bestLine, writeLines};
+  module.exports = {drawRace, joinLine, writeLines};
 }

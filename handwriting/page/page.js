@@ -1,9 +1,13 @@
-// The interface: files and the link, scribbling, recording, and the controls of all parts. Writing
-// is write.js, the recorder recorder.js.
+// The interface: files and the link, scribbling, and the controls of all parts. Writing is
+// write.js, recording record.js.
 "use strict";
 
-const EXAMPLE = "This page writes by hand.";
-const STATE = ["text", "hand", "bias", "speed", "pen", "wrap", "seed", "look"];  // in the link
+const EXAMPLE = "This page writes by hand.\nWhat shall it write for you?";
+// By the least width of the sheet, in pixels: characters in a line. For the lines that the example
+// takes at each of them the first seed, in page.html, was chosen for how its drawings read.
+const WRAPS = [[1000, 40], [600, 28], [0, 16]];
+const STATE = ["text", "hand", "bias", "speed", "pen", "ink", "paper", "wrap", "seed",
+  "look"];  // in the link
 
 // ----------------------------------------------------------------------------- files and link
 
@@ -15,161 +19,104 @@ function download(name, content, type) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
-/** The sheet as a PNG of four pixels for a picture unit, at most 16,000 in a direction. */
-function savePNG() {
+/** A promise of the sheet as a PNG of four pixels for a picture unit, at most 16,000 in a
+ * direction. */
+function toPNG() {
   const {strokes, width, height} = frame(sheetStrokes()), canvas = document.createElement("canvas");
   const scale = Math.min(4, 16000 / Math.max(width, height)), context = canvas.getContext("2d");
   Object.assign(canvas, {width: width * scale, height: height * scale});
   context.fillStyle = "white";
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.scale(scale, scale);
+  context.strokeStyle = inkColor();
   for (const stroke of strokes) strokePath(context, stroke, penWidth());
-  canvas.toBlob((blob) => download("handwriting.png", blob));
+  return new Promise((resolve) => canvas.toBlob(resolve));
 }
 
 function saveHand() {
-  const lines = sheet.lines.filter((line) => !line.stopped).map((line) =>
-    toLine(line.text, placed(line).strokes, LINE_SPACING * sheet.places[line.number]));
-  download("hand.json", writeHand(lines), "application/json");
+  const lines = sheet.lines.filter((line) => !line.stopped);
+  download("hand.json", writeHand(lines.map(({text, placed}) => toLine(text, placed.strokes, 0))),
+    "application/json");
 }
 
-const valueOf = (control) => control.type === "checkbox" ? Number(control.checked) : control.value;
+/** Do what copies something, and say so, or what helps where the browser does not let it. */
+async function copy(act, otherwise) {
+  try {
+    await act();
+    say("write-status", "Copied.");
+  } catch {
+    say("write-status", otherwise);
+  }
+}
+
+/** What a control says; of a group, the value of what is chosen in it. */
+function chosen(control) {
+  if (control.type === "checkbox") return Number(control.checked);
+  return control.type === "fieldset" ? control.querySelector(":checked").value : control.value;
+}
+
+/** Set a control; one that does not take the value stays as it is. */
+function choose(control, value) {
+  if (control.type === "checkbox") control.checked = value === "1";
+  else if (control.type === "fieldset") {
+    for (const radio of control.querySelectorAll("input")) radio.checked ||= radio.value === value;
+  } else {
+    const before = control.value;
+    control.value = value;
+    const isTaken = control.value === value && control.validity.valid;
+    if (control.type !== "textarea" && !isTaken) control.value = before;
+  }
+}
 
 /** Put the controls' state into the link after #. */
 function rememberState() {
-  const state = new URLSearchParams(STATE.map((id) => [id, valueOf(byId(id))]));
+  const state = new URLSearchParams(STATE.map((id) => [id, chosen(byId(id))]));
   history.replaceState(null, "", `#${state}`);
 }
 
-/** Set the controls from the link after #; one that does not take its value stays as it is. */
+/** Set the controls from the link after #. */
 function recallState() {
   const state = new URLSearchParams(location.hash.slice(1));
-  for (const id of STATE.filter((id) => state.has(id))) {
-    const control = byId(id), before = control.value, value = state.get(id);
-    if (control.type === "checkbox") control.checked = value === "1";
-    else control.value = value;
-    const taken = control.value === value && control.validity.valid;
-    if (control.type !== "textarea" && !taken) control.value = before;
-  }
+  for (const id of STATE.filter((id) => state.has(id))) choose(byId(id), state.get(id));
+  for (const id of ["bias", "pen"]) say(`${id}-value`, byId(id).value);
+  byId("more").open ||= byId("look").checked;
 }
 
 // ------------------------------------------------------------------------------- scribbling
 
-const scribbleModel = once(() => new Model(readTensors(byId("scribble-weights").textContent)));
 const scribble = {seed: 0};
 
+/** Let the network go on from the pad's strokes, to the pad's right edge. */
 function goOn() {
   if (!scribble.pad.strokes.length) return say("scribble-status", "Draw a beginning first.");
-  const pad = scribble.pad, model = scribbleModel(), {baseline, x_height: xHeight} = pad.guide;
-  const scale = xHeight / X_HEIGHT, [x, y] = pad.strokes.at(-1)?.at(-1) ?? [20, baseline];
-  const most = pad.canvas.clientWidth - 10;
-  const steps = drawFreely(model, new Noise(scribble.seed++), byId("scribble-bias").valueAsNumber,
-    toPoints(pad.line("")));
-  const untilEdge = (function* () {
-    for (const line of steps) {
-      yield line;
-      const [right] = (line ? positions(line.points) : []).at(-1) ?? [0];
-      if (line && (line.points.length > 2000 || x + right * scale > most)) return;
-    }
-  })();
+  const {pad} = scribble, scale = pad.guide.x_height / X_HEIGHT, [x, y] = pad.strokes.at(-1).at(-1);
+  const room = (pad.canvas.clientWidth - 10 - x) / scale;
+  const request = {points: toPoints(pad.line("")), seed: scribble.seed++, room,
+    bias: byId("scribble-bias").valueAsNumber};
+  let strokes = [];
+  halt();
   pad.added = [];
   say("scribble-status", "Reading what you drew.");
-  run(untilEdge, () => 300, {
-    shown: ({points}) => {
-      pad.added = toStrokes(points, [x / scale, y / scale])
-        .map((stroke) => stroke.map(([x, y]) => [x * scale, y * scale]));
+  run({request}, () => 300, {
+    found: ({points}) => {
+      strokes = toStrokes(points, [x / scale, y / scale])
+        .map((stroke) => stroke.map((at) => at.map((v) => v * scale)));
     },
-    drawn: () => pad.draw(),
-    ended: () => {
-      say("scribble-status", "Press Go on again for another end.");
-      showButtons();
+    drawn: (points) => {
+      say("scribble-status", "Going on.");
+      pad.added = cutStrokes(strokes, points);
+      pad.draw();
     },
+    ended: () => say("scribble-status", "Press Go on again for another end."),
   });
 }
 
 /** Draw a continuation of nothing away when the beginning changes. */
 function scribbleChanged() {
-  job = null;
+  halt();
   say("scribble-status", "");
   scribble.pad.added = [];
   scribble.pad.draw();
-}
-
-// -------------------------------------------------------------------------------- recording
-
-const KEPT = "handwriting-recording";  // in the browser's storage
-const recording = {lines: [], next: 0, note: ""};
-
-function loadRecording() {
-  try {
-    const kept = JSON.parse(localStorage.getItem(KEPT));
-    if (!kept) return;
-    Object.assign(recording, {lines: readHand(JSON.stringify(kept.hand)), next: kept.next});
-  } catch { /* A browser may keep nothing for files, or the text may be damaged. */ }
-}
-
-function recordingChanged(note = "") {
-  recording.note = note;
-  try {
-    const hand = JSON.parse(writeHand(recording.lines));
-    localStorage.setItem(KEPT, JSON.stringify({hand, next: recording.next}));
-  } catch {
-    recording.note += " This browser keeps nothing: save hand.json before you leave.";
-  }
-  fillHands();
-  showRecorder();
-}
-
-function showRecorder() {
-  const sentence = SENTENCES[recording.next], done = sentence === undefined, {pad} = recording;
-  say("sentence", done ? "That was the last sentence. Thank you." : sentence);
-  const place = Math.min(recording.next + 1, SENTENCES.length);
-  const again = recording.lines.some(({text}) => text === sentence) ? ", this one, too" : "";
-  say("record-status", `Sentence ${place} of ${SENTENCES.length}; ` +
-    `${recording.lines.length} kept${again}.${recording.note}`);
-  byId("keep").disabled = done || !pad.strokes.length;
-  byId("skip").disabled = done;
-  byId("previous").disabled = recording.next === 0;
-  byId("record-undo").disabled = byId("record-clear").disabled = !pad.strokes.length;
-  if (pad.guide) Object.assign(byId("paper"), {max: pad.room, value: pad.moved});
-  byId("record-save").disabled = byId("forget").disabled = !recording.lines.length;
-}
-
-function nextSentence(keep) {
-  let note = "";
-  if (keep) {
-    const line = recording.pad.line(SENTENCES[recording.next]), {text} = line;
-    recording.lines = [...recording.lines.filter((other) => other.text !== text), line];
-    const problem = findProblem({text, points: toPoints(line)});
-    if (problem) note = ` Look at the last line again: ${problem}.`;
-  }
-  recording.next++;
-  recording.pad.clear();
-  recordingChanged(note);
-}
-
-/** Go back to the sentence before; what was kept of it stays until another line of it is kept. */
-function previousSentence() {
-  recording.next--;
-  recording.pad.clear();
-  recordingChanged();
-}
-
-async function openHand(file) {
-  try {
-    const lines = readHand(await file.text());
-    const unknown = unknownIn(lines.map(({text}) => text).join(""));
-    if (unknown.length) throw new Error(`The network has not learnt: ${unknown.join(" ")}`);
-    const question = "Replace the lines recorded here by those of the file?";
-    if (recording.lines.length && !confirm(question)) return;
-    recording.lines = lines;
-    const kept = new Set(recording.lines.map(({text}) => text));
-    recording.next = SENTENCES.findIndex((sentence) => !kept.has(sentence));
-    if (recording.next < 0) recording.next = SENTENCES.length;
-    recordingChanged();
-  } catch (error) {
-    say("record-status", error.message);
-  }
 }
 
 // ------------------------------------------------------------------------------ the controls
@@ -179,8 +126,9 @@ function show(section) {
     byId(id).hidden = id !== section;
     byId(`to-${id}`).setAttribute("aria-pressed", String(id === section));
   }
-  if (job) stop();
-  if (section === "write") drawSheet();
+  if (job?.writes) stop();
+  halt();
+  if (section === "write") showSheet();
   if (section === "scribble") scribble.pad.resize();
   if (section === "record") {
     recording.pad.resize();
@@ -188,78 +136,77 @@ function show(section) {
   }
 }
 
-function connect() {
-  const on = (id, type, act) => byId(id).addEventListener(type, act);
+function connectWriting() {
+  const textChanged = () => {
+    checkText();
+    say("write-status", "");
+  };
+  on("text", "input", textChanged);
+  on("plain", "click", () => {
+    byId("text").value = plain(byId("text").value);
+    textChanged();
+  });
+  const begin = () => {
+    startWriting();
+    byId("sheet").parentElement.scrollIntoView({block: "nearest"});
+  };
+  on("start", "click", begin);
+  document.addEventListener("keydown", (event) => {
+    const isMeant = event.key === "Enter" && (event.ctrlKey || event.metaKey);
+    if (isMeant && !byId("write").hidden) begin();
+  });
+  on("stop", "click", stop);
+  on("replay", "click", replay);
+  on("another", "click", () => {
+    byId("seed").value = Math.floor(Math.random() * 2 ** 31);
+    begin();
+  });
+  on("write", "change", rememberState);
+  for (const id of ["hand", "bias", "wrap", "seed"]) on(id, "change", startWriting);
+  for (const id of ["pen", "ink", "paper", "look"]) on(id, "input", showSheet);
+  on("point", "input", () => {
+    const shown = byId("point").valueAsNumber;
+    if (job) stop();
+    sheet.shown = shown;
+    showInk();
+  });
+}
+
+function connectSaving() {
+  on("save-svg", "click", () => download("handwriting.svg",
+    toSVG(sheetStrokes(), penWidth(), inkColor()), "image/svg+xml"));
+  on("save-png", "click", async () => download("handwriting.png", await toPNG()));
+  on("copy", "click", () => copy(
+    () => navigator.clipboard.write([new ClipboardItem({"image/png": toPNG()})]),
+    "This browser copies no pictures: save it as PNG."));
+  on("save-hand", "click", saveHand);
+  on("link", "click", () => {
+    rememberState();
+    copy(() => navigator.clipboard.writeText(location.href),
+      "Copy it from the address bar: it holds all of this.");
+  });
+}
+
+function connectParts() {
   for (const id of ["write", "scribble", "record"]) on(`to-${id}`, "click", () => show(id));
   for (const id of ["bias", "pen", "scribble-bias"]) {
     on(id, "input", () => say(`${id}-value`, byId(id).value));
     say(`${id}-value`, byId(id).value);
   }
-  on("text", "input", checkText);
-  on("plain", "click", () => {
-    byId("text").value = plain(byId("text").value);
-    checkText();
-  });
-  on("start", "click", startWriting);
-  on("stop", "click", stop);
-  on("replay", "click", replay);
-  on("another", "click", () => {
-    byId("seed").value = Math.floor(Math.random() * 2 ** 31);
-    startWriting();
-  });
-  for (const id of ["pen", "look"]) on(id, "input", drawSheet);
-  on("point", "input", () => {
-    const shown = byId("point").valueAsNumber;
-    if (job) stop();
-    sheet.shown = shown;
-    drawSheet();
-  });
-  on("save-svg", "click", () => download("handwriting.drawing.svg",
-    toSVG(sheetStrokes(), penWidth()), "image/svg+xml"));
-  on("save-png", "click", savePNG);
-  on("save-hand", "click", saveHand);
-  on("link", "click", async () => {
-    rememberState();
-    try {
-      await navigator.clipboard.writeText(location.href);
-      say("write-status", "Copied.");
-    } catch {
-      say("write-status", "Copy it from the address bar: it holds all of this.");
-    }
-  });
-
-  scribble.pad = new Pad(byId("scribble-pad"), scribbleChanged);
-  on("scribble-go", "click", goOn);
-  on("scribble-undo", "click", () => scribble.pad.undo());
-  on("scribble-clear", "click", () => scribble.pad.clear());
-
-  recording.pad = new Pad(byId("record-pad"), showRecorder, 80);
-  on("paper", "input", () => recording.pad.move(byId("paper").valueAsNumber));
-  on("keep", "click", () => nextSentence(true));
-  on("skip", "click", () => nextSentence(false));
-  on("previous", "click", previousSentence);
-  on("record-undo", "click", () => recording.pad.undo());
-  on("record-clear", "click", () => recording.pad.clear());
-  on("record-save", "click", () =>
-    download("hand.json", writeHand(recording.lines), "application/json"));
-  on("record-load", "click", () => byId("record-file").click());
-  on("record-file", "change", async () => {
-    await openHand(byId("record-file").files[0]);
-    byId("record-file").value = "";  // so that the same file can be opened again
-  });
-  on("forget", "click", () => {
-    if (!confirm("Delete all recorded lines from this browser?")) return;
-    Object.assign(recording, {lines: [], next: 0});
-    recordingChanged();
-  });
-
   const redraw = () => {
-    if (!byId("write").hidden) drawSheet();
+    if (!byId("write").hidden) showSheet();
     for (const {pad} of [scribble, recording]) if (pad.canvas.clientWidth) pad.resize();
   };
   window.addEventListener("resize", redraw);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   window.addEventListener("hashchange", openLink);
+}
+
+function connectScribbling() {
+  scribble.pad = new Pad(byId("scribble-pad"), scribbleChanged);
+  on("scribble-go", "click", goOn);
+  on("scribble-undo", "click", () => scribble.pad.undo());
+  on("scribble-clear", "click", () => scribble.pad.clear());
 }
 
 /** Take over what the link says, and write it. */
@@ -268,10 +215,17 @@ function openLink() {
   startWriting();
 }
 
+[, byId("wrap").value] = WRAPS.find(([width]) => byId("sheet").clientWidth >= width);
+send();  // the Worker starts meanwhile
 byId("text").value = EXAMPLE;
-byId("wrap").value = Math.max(16, Math.min(45, Math.floor(byId("sheet").clientWidth / 18)));
 loadRecording();
 fillHands();
-connect();
+connectParts();
+connectWriting();
+connectSaving();
+connectScribbling();
+connectRecording();
+showKept();
 showRecorder();
+showSheet();
 openLink();

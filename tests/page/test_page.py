@@ -5,20 +5,24 @@ hands; the page as a file.
 import base64
 import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
+import xml.etree.ElementTree as ET
 
 import sample
 from conftest import make_args, make_line, make_points, read_weights, status_of
+from handwriting.drawing import density
 from handwriting.drawing import strokes as drawing
 from handwriting.ink import recording
 from handwriting.network import sampling
 from handwriting.network.sampling import CHUNK
 from handwriting.page.page import FOLDER, build_page, pack_weights
-from handwriting.text import writing
+from handwriting.text import words, writing
 from handwriting.text.alphabet import encode
 from handwriting.text.hands import Style
+from handwriting.text.lines import find_problem, join_lines
 from model import Mixture, Model
 
 import numpy as np
@@ -37,19 +41,51 @@ KINDS = {
 }
 SCRIPTS = "".join(
     f"const {name} = require({json.dumps(str(FOLDER / name))} + '.js');"
-    for name in ("engine", "lines", "drawing", "recorder")
+    for name in ("product", "engine", "words", "lines", "drawing", "recorder")
 )
+# What a generator returns, and a text drawn once.
+SCRIPTS += """
+function result(steps) {
+  for (;;) {
+    const {value, done} = steps.next();
+    if (done) return value;
+  }
+}
+function* drawLine(model, noise, text, bias, style) {
+  const begun = yield* engine.beginLine(model, text, style);
+  return yield* engine.drawBegun(model, noise, text, bias, begun);
+}
+"""
+
+
+def find_program(*names, install):
+    """The path of a program by one of its names. The test is skipped where it is missing, and fails
+    on a machine that is there to test (CI).
+    """
+    found = next(filter(None, map(shutil.which, names)), None)
+    if not found:
+        sentence = f"the page's tests need {names[0]}: apt-get install {install}"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(sentence)
+    return found
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("", pytest.skip), ("true", pytest.fail)])
+def test_without_a_browser_tests_are_skipped_but_not_in_ci(ci, outcome, monkeypatch):
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(outcome.Exception, match="need chromium: apt-get install chromium"):
+        find_program("chromium", "google-chrome", install="chromium")
 
 
 def node(script, **given):
     """What the body of a JavaScript function of `given` returns, in Node."""
-    assert shutil.which("node"), "the page's tests need Node (apt-get install nodejs)"
+    program = find_program("node", install="nodejs")
     whole = (
         f"{SCRIPTS} const given = JSON.parse(require('fs').readFileSync(0));"
         f"process.stdout.write(JSON.stringify((() => {{ {script} }})()));"
     )
     process = subprocess.run(
-        ["node", "-e", whole], input=json.dumps(given), capture_output=True, text=True, check=False
+        [program, "-e", whole], input=json.dumps(given), capture_output=True, text=True, check=False
     )
     assert process.returncode == 0, process.stderr
     return json.loads(process.stdout)
@@ -82,6 +118,28 @@ def feed_noise(monkeypatch):
 def make_noise(points=1000, seed=0):
     rng = np.random.default_rng(seed)
     return np.float32(np.hstack([rng.random((points, 2)), rng.standard_normal((points, 2))]))
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [((5,), 1), ((2, 3), 32), ((64, 1), 121)])
+def test_products_are_those_of_the_matrix(inputs, outputs):
+    rng = np.random.default_rng(0)
+    kernels, x = (
+        [rng.standard_normal(shape) for shape in shapes]
+        for shapes in ([(count, outputs) for count in inputs], [(count,) for count in inputs])
+    )
+    bias = rng.standard_normal(outputs)
+    found = node(
+        """
+        const dense = new product.Dense(given.kernels.map((values) =>
+          ({shape: [values.length, values[0].length], values: values.flat()})), given.bias);
+        return [1, 2].map(() => [...dense.apply(...given.x)]);
+        """,
+        kernels=[kernel.tolist() for kernel in kernels],
+        bias=bias.tolist(),
+        x=[part.tolist() for part in x],
+    )
+    expected = np.concatenate(x) @ np.vstack(kernels) + bias
+    np.testing.assert_allclose(found, [expected, expected], atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -117,8 +175,7 @@ def test_the_engine_draws_the_same_line_from_the_same_noise(style, feed_noise):
         """
         const model = new engine.Model(engine.readTensors(given.weights));
         const noise = {next: () => given.noise.shift()}, {text, style} = given;
-        let line;
-        for (line of engine.drawLine(model, noise, text, 0.5, style));
+        const line = result(drawLine(model, noise, text, 0.5, style));
         const {slope} = engine.baseline(line.points);
         const mixtures = line.zHats.map((zHat) =>
           engine.levelMixture(engine.mixture(zHat, 0.5, model.logSigmaMin), slope));
@@ -169,40 +226,71 @@ def test_the_engine_finds_the_same_problems(points, step, words):
     strokes[-1, 2] = 1
     given = {"text": "ten letter", "points": strokes.tolist()}
     problem = node("return engine.findProblem(given);", **given)
-    assert problem == writing.find_problem(given["text"], strokes) and words in problem
+    assert problem == find_problem(given["text"], strokes) and words in problem
 
 
-def test_of_a_line_drawn_ahead_the_best_drawing_is_kept_and_shown_point_by_point():
+def test_of_each_line_the_best_of_three_drawings_is_kept():
     _, weights = make_network(**KINDS["text"])
     found = node(
         """
-        const model = new engine.Model(engine.readTensors(given.weights)), {texts} = given;
-        const drawn = (noise) => { let line; for (line of engine.drawLine(model, noise, texts[1],
-          0.5, style)); return {...line, problem: engine.findProblem(line)}; };
+        const model = new engine.Model(engine.readTensors(given.weights)), text = "six seven two";
         const style = {strokes: given.strokes, text: "one"};
-        const noise = new engine.Noise(3), all = [1, 2, 3].map(() => drawn(noise));
-        let step, steps = lines.bestLine(model, new engine.Noise(3), texts[1], 0.5, style);
-        do { step = steps.next(); } while (!step.done);
-        const shown = [[], []], kept = [];
-        for (const line of lines.writeLines(model, new engine.Noise(4), texts, 0.5, style)) {
-          if (!line) continue;
-          shown[line.number].push(line.points.length);
-          kept[line.number] = [line.text, line.points.length, line.zHats.length];
-        }
-        return {all: all.map((line) => [Boolean(line.problem), line.points.length]), shown, kept,
-          best: [Boolean(step.value.problem), step.value.points.length]};
+        return Array.from({length: 6}, (_, seed) => {
+          const noise = new engine.Noise(seed), all = [1, 2, 3].map(() => result(drawLine(
+            model, new engine.Noise(2 ** 32 * noise.uniform()), text, 0.5, style)));
+          const lines_ = [...lines.writeLines(model, new engine.Noise(seed), [text], 0.5, style)];
+          const {points, zHats, windows, problem, number} = lines_.filter(Boolean)[0];
+          return {all: all.map((line) => [Boolean(engine.findProblem(line)), line.points]),
+            best: [Boolean(problem), points], ends: points.at(-1)[2], number,
+            lengths: [points.length, zHats.length, windows.length]};
+        });
         """,
         weights=weights,
-        texts=["two", "six seven two"],
         strokes=STYLE.strokes.tolist(),
     )
-    good = [line for line in found["all"] if not line[0]]
-    assert len({points for _, points in found["all"]}) > 1 and good
-    assert found["best"] == min(good)
-    (first, second), kept = found["shown"], found["kept"]
-    assert second == list(range(1, kept[1][1] + 1))  # drawn whole, then shown once
-    assert first[-1] == kept[0][1] and [text for text, *_ in kept] == ["two", "six seven two"]
-    assert kept[1][1] == kept[1][2]
+    for drawn in found:
+        if all(problem for problem, _ in drawn["all"]):
+            continue  # it went on to draw more
+        assert drawn["best"] == min(drawn["all"], key=lambda line: (line[0], len(line[1])))
+        assert drawn["ends"] == 1 and drawn["number"] == 0 and len(set(drawn["lengths"])) == 1
+    assert sum(not all(problem for problem, _ in drawn["all"]) for drawn in found) > 2
+    assert any(drawn["best"][1] != drawn["all"][0][1] for drawn in found)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "best"), [([200, 190, 210], 190), ([80, 210, 200], 200), ([470, 80, 70], 70)]
+)
+def test_the_first_drawing_that_ends_without_a_problem_is_the_best(lengths, best):
+    drawn = node(
+        """
+        function* draw(length) {
+          for (let k = 0; k < length; k++) yield null;
+          const points = Array.from({length}, () => [9 * 200 / length, 0, 0]);
+          return {text: "ten letter", points};
+        }
+        return result(lines.drawRace(given.lengths.map(draw)));
+        """,
+        lengths=lengths,
+    )
+    assert len(drawn["points"]) == best
+    assert drawn["problem"] == ("" if best > 90 else "its length does not fit its text")
+
+
+def test_a_hand_at_random_is_that_of_the_first_lines():
+    first, second = STYLE.strokes, make_line(30, np.random.default_rng(6)).astype(float)
+    joined = node(
+        "return lines.joinLine({strokes: given.first, text: 'one'}, {points: given.second, "
+        "text: 'seven'});",
+        first=first.tolist(),
+        second=second.tolist(),
+    )
+    theirs, text = join_lines([first, second], ["one", "seven"])
+    assert joined["text"] == text
+    ours = np.array(joined["strokes"])
+    x, expected = np.cumsum(ours[:, :2], axis=0).T, np.cumsum(theirs[:, :2], axis=0).T
+    np.testing.assert_allclose(x[1], expected[1], atol=1)  # it rounds, and takes a usual gap
+    assert x[0, : len(first)].max() < x[0, len(first) :].min()
+    np.testing.assert_array_equal(ours[:, 2], theirs[:, 2])
 
 
 def test_noise_is_repeatable_and_of_the_right_kind():
@@ -229,22 +317,90 @@ def test_an_svg_of_the_page_is_the_one_of_sample_py(tmp_path):
     line = make_line(60, np.random.default_rng(2)).astype(float)
     line[20:22, :] = [[30, 0, 1], [90, -40, 1]]  # a dot
     drawing.draw_strokes(line, svg_filename=tmp_path / "line.svg")
-    svg = node("return drawing.toSVG(drawing.toStrokes(given.line));", line=line.tolist())
-    assert svg == (tmp_path / "line.svg").read_text()
+    svg = node("return drawing.toSVG(words.toStrokes(given.line));", line=line.tolist())
+    ours, theirs = ET.fromstring(svg), ET.parse(tmp_path / "line.svg").getroot()
+    assert [(e.tag, e.attrib) for e in ours.iter()][1:] == [
+        (e.tag, e.attrib) for e in theirs.iter()
+    ][1:]
+    for name in ("viewBox", "style"):
+        assert ours.get(name) == theirs.get(name)
+    for name in ("width", "height"):
+        sizes = (float(root.get(name).removesuffix("mm")) for root in (ours, theirs))
+        assert next(sizes) == next(sizes)
+    blue = node("return drawing.toSVG([[[0, 0], [9, 9]]], 2, '#0000ff');")
+    assert 'stroke="#0000ff"' in blue and 'stroke-width="2"' in blue
 
 
-def test_lines_stand_level_on_their_baselines():
-    x = np.arange(200) * 9.0
-    y = np.where(np.arange(200) % 4 == 3, 0.0, -100.0)  # down to the baseline at each fourth point
-    line = np.diff([x, y + 0.1 * x, np.arange(200) == 199], prepend=0).T
-    points, origin = node(
-        "const {points, origin} = drawing.placeLine(given.line, 2); return [points, origin];",
-        line=line.tolist(),
+def make_written(rng, foot=0.0):
+    """A made-up written line "no, on up" of three words of zigzags, 100 high, whose baselines are
+    `foot` apart; and its window. A comma hangs from the first.
+    """
+    points, window, text, x = [], [], "no, on up", 0.0
+    for word, (start, end) in enumerate([(0, 3), (4, 6), (7, 9)]):
+        for k in range(24):
+            high = foot * word + (-100 if k % 2 else 0) + rng.uniform(-3, 3)
+            points.append([x, high, k % 8 == 7])
+            x += 20
+            window.append(np.zeros(len(text)))
+            window[-1][start + k * (end - start) // 24] = 1
+        if word == 0:
+            points += [[x, 0, 0], [x - 10, 60, 1]]
+            window += [window[-1], window[-1]]
+        x += 120
+    strokes = np.array(points, float)
+    strokes[:, :2] = np.diff(strokes[:, :2], axis=0, prepend=0)
+    return writing.Line(text, strokes, None, np.array(window), "")
+
+
+def test_words_and_their_baselines_are_those_of_letters_on_paper():
+    line = make_written(np.random.default_rng(0), foot=8.0)
+    found = node(
+        """
+        const strokes = words.toStrokes(given.points);
+        const numbers = words.splitWords(given.text, strokes, given.windows);
+        const parts = numbers.map((word) => word.map((k) => strokes[k]));
+        return {numbers, guides: words.guideLines(parts, 100),
+          stand: words.findBaselines(given.text, strokes, given.windows)};
+        """,
+        text=line.text,
+        points=line.strokes.tolist(),
+        windows=line.window.tolist(),
     )
-    x, y = (np.cumsum(np.array(points)[:, :2], axis=0) + origin).T
-    assert abs(np.polyfit(x, y, 1)[0]) < 0.02
-    assert x.min() == 0 and x.max() == 9 * 199
-    np.testing.assert_allclose(y[3::4], 900, atol=15)
+    parts = [strokes for _, strokes in words.split_words(line)]
+    ends = np.flatnonzero(line.strokes[:-1, 2]) + 1
+    strokes = np.split(np.cumsum(line.strokes[:, :2], axis=0), ends)
+    for numbers, part in zip(found["numbers"], parts, strict=True):
+        for number, stroke in zip(sorted(numbers), part, strict=True):
+            np.testing.assert_array_equal(strokes[number], stroke)
+    np.testing.assert_allclose(found["guides"], words.guide_lines(parts, 100), atol=1e-6)
+    np.testing.assert_allclose(found["stand"]["baselines"][::4], [0, 8, 16], atol=4)
+    assert 90 < found["stand"]["size"] < 110
+
+
+def test_lines_stand_on_their_baselines_and_never_collide():
+    rng = np.random.default_rng(1)
+    level, tall = make_written(rng, 6.0), make_written(rng)
+    tall.strokes[10:12, 1] += [-400, 400]  # a stroke that rises far
+    placed, spacing = node(
+        """
+        const placed = given.lines.map((line) => drawing.placeLine(line));
+        return [placed, drawing.lineSpacing(placed, [0, 1, 3])];
+        """,
+        lines=[
+            {"text": line.text, "points": line.strokes.tolist(), "windows": line.window.tolist()}
+            for line in (level, tall, level)
+        ],
+    )
+    for line in placed:
+        feet = np.array([max(y for _, y in stroke) for stroke in line["strokes"]])
+        np.testing.assert_allclose(np.delete(feet, 3), 0, atol=8)  # but the comma's
+        points = np.concatenate(line["strokes"])
+        assert points[:, 0].min() == 0 and points[:, 0].max() == line["width"]
+        assert [-points[:, 1].min(), points[:, 1].max()] == [line["rise"], line["fall"]]
+        assert len(line["pens"]) == len(points)
+    assert placed[1]["rise"] > 400
+    assert spacing == placed[0]["fall"] + placed[1]["rise"] + 25
+    assert node("return drawing.lineSpacing([given], [0]);", **placed[0]) >= 350
 
 
 def test_ellipses_are_those_of_the_densities():
@@ -255,7 +411,7 @@ def test_ellipses_are_those_of_the_densities():
         **{name: value.tolist() for name, value in m._asdict().items() if name != "eos"},
     )
     xx, xy, yy = m.sigma1**2, m.rho * m.sigma1 * m.sigma2, m.sigma2**2
-    axes, angle = drawing._ellipses(400 * np.stack([xx, xy, yy], axis=-1))
+    axes, angle = density.ellipses(400 * np.stack([xx, xy, yy], axis=-1))
     np.testing.assert_allclose(found, np.column_stack([20 * m.mu1, 20 * m.mu2, axes, angle]))
 
 
@@ -314,9 +470,9 @@ def test_a_hand_is_read_as_it_was_written_and_a_damaged_one_refused():
         (json.dumps({**written, "lines": [{"text": "it"}]}), "damaged"),
         (json.dumps(written).replace("45,", "null,"), "damaged"),
     ]  # fmt: skip
-    for content, words in damaged:
+    for content, problem in damaged:
         script = "try { recorder.readHand(given.content); } catch (e) { return e.message; }"
-        assert words in node(script, content=content)
+        assert problem in node(script, content=content)
 
 
 # --------------------------------------------------------------------------------------- the file
@@ -328,7 +484,7 @@ def test_the_page_is_one_file_with_the_weights_in_it(text_run, tmp_path, capsys)
     assert f"Wrote {path}" in capsys.readouterr().out
     page = path.read_text()
     assert not re.search(r"""(src|href)=["'](?!data:)|@import|url\(""", page.split("<script")[0])
-    assert "<script src" not in page and page.count("</script>") == 9
+    assert "<script src" not in page and page.count("</script>") == 14
     packed = re.search(r'<script id="text-weights"[^>]*>([^<]*)</script>', page)[1]
     tensors, weights = load(base64.b64decode(packed)), read_weights(text_run / "model.safetensors")
     assert tensors.keys() == weights.keys()
