@@ -1,7 +1,7 @@
 """What test files share: made-up handwriting, programs as a user starts them, a tiny run."""
 
 import csv
-import functools
+import fcntl
 import hashlib
 import json
 import multiprocessing
@@ -31,19 +31,14 @@ class Run(NamedTuple):
 
     folder: Path  # its --model_dir
     data_dir: Path
-    lines: list  # the made-up lines in data_dir, int16 [n, 3], pen units
     flags: list  # its command line, less --model_dir
-    process: subprocess.CompletedProcess
+    stdout: str
+    stderr: str
 
 
 def pytest_configure(config):
-    """In a process that runs tests, run compiled functions as graphs: XLA takes most of a test's
-    time to compile them. The programs that tests start as users do have XLA.
-    """
-    if hasattr(config, "workerinput") or not config.getoption("numprocesses", 0):
-        from handwriting.network import backend
-
-        backend.compiled = functools.partial(backend.tf.function, autograph=False)
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", 0):  # it runs tests
+        import tests.graphs  # noqa: F401
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +80,19 @@ def run_program(name, *flags, cwd):
 # Processes forked from one that has imported TensorFlow, and not used it: that is most of a start.
 FORKS = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
 if sys.platform == "linux":
-    FORKS.set_forkserver_preload(["handwriting.evaluation"])
+    FORKS.set_forkserver_preload(["tests.graphs", "handwriting.evaluation"])
+
+
+def once(tmp_path_factory, name, make):
+    """The folder `name` that make(folder) fills once for all processes that run tests."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    with open(root / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (root / f"{name}.made").exists():
+            make(root / name)
+            (root / f"{name}.made").touch()
+    return root / name
 
 
 def call_forked(streams, function, args):
@@ -166,12 +173,17 @@ def tiny_flags(**changes):
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory):
     """A Run, started as a user does, from a folder of no meaning. No test changes its files."""
-    folder = tmp_path_factory.mktemp("tiny")
-    lines = make_corpus(folder / "data")
-    flags = tiny_flags()
-    process = run_program("train.py", *flags, "--model_dir=run", cwd=folder)
-    assert process.returncode == 0, process.stderr
-    return Run(folder / "run", folder / "data", lines, flags, process)
+
+    def make(folder):
+        make_corpus(folder / "data")
+        process = run_program("train.py", *tiny_flags(), "--model_dir=run", cwd=folder)
+        assert process.returncode == 0, process.stderr
+        (folder / "out").write_text(process.stdout)
+        (folder / "err").write_text(process.stderr)
+
+    folder = once(tmp_path_factory, "tiny", make)
+    said = [(folder / stream).read_text() for stream in ("out", "err")]
+    return Run(folder / "run", folder / "data", tiny_flags(), *said)
 
 
 # What the tests of texts share.
@@ -195,9 +207,12 @@ def text_flags(corpus, **changes):
 @pytest.fixture(scope="session")
 def text_run(corpus, tiny_run, tmp_path_factory):
     """The folder of a run of a tiny network with text. No test changes its files."""
-    folder = tmp_path_factory.mktemp("text") / "run"
-    assert main(tiny_run, folder, "--text", "--skip", **text_flags(corpus)) == 0
-    return folder
+
+
+    def make(folder):
+        assert main(tiny_run, folder, "--text", "--skip", **text_flags(corpus)) == 0
+
+    return once(tmp_path_factory, "text_run", make)
 
 
 def quick_model(run):
@@ -224,9 +239,12 @@ SMALL = {"model": "rnn", "num_layers": 1}  # where the kind of network does not 
 @pytest.fixture(scope="session")
 def small_run(tiny_run, tmp_path_factory):
     """The folder of a run like the tiny one of the SMALL network. No test changes its files."""
-    folder = tmp_path_factory.mktemp("small") / "run"
-    assert main(tiny_run, folder, **SMALL) == 0
-    return folder
+
+
+    def make(folder):
+        assert main(tiny_run, folder, **SMALL) == 0
+
+    return once(tmp_path_factory, "small_run", make)
 
 
 def saved_steps(steps=2 * STEPS, every=3):

@@ -96,7 +96,7 @@ def test_run_leaves_the_three_newest_checkpoints_and_the_best_weights(tiny_run):
 
 
 def test_run_writes_and_prints_its_losses(tiny_run):
-    *_, head, first, second, last = tiny_run.process.stdout.splitlines()
+    *_, head, first, second, last = tiny_run.stdout.splitlines()
     assert head.startswith(f"1,045 weights; 2 epochs of {STEPS} steps; products in ")
     rows = read_losses(tiny_run.folder)
     assert [(row["epoch"], row["step"]) for row in rows] == [(1, STEPS), (2, TOTAL)]
@@ -108,7 +108,7 @@ def test_run_writes_and_prints_its_losses(tiny_run):
         assert line.startswith(f"epoch {number}: training loss {row['train_loss']:.4f}, ")
         assert f"validation loss {row['valid_loss']:.4f} nats per point" in line
     assert last.endswith("Draw with: python sample.py --model_dir run")
-    assert tiny_run.process.stderr == ""
+    assert tiny_run.stderr == ""
 
 
 def test_run_logs_for_tensorboard_what_the_table_says(tiny_run):
