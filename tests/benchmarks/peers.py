@@ -190,6 +190,16 @@ def pytorch_text_network(network, num_inputs, num_symbols, precision):
     return TextNetwork()
 
 
+def polar_inputs(x):
+    """The function of that name in handwriting/network/cells.py, in NumPy: where TensorFlow is
+    imported first, torch.compile crashes.
+    """
+    import numpy as np
+
+    move, r2 = x[..., :2], np.maximum((x[..., :2] ** 2).sum(axis=-1, keepdims=True), 1e-4)
+    return np.concatenate([x, move / np.sqrt(r2), 0.25 * np.log(r2)], axis=-1)
+
+
 def pytorch_text_step(network, precision, x, y, chars, mask):
     """A function that takes a training step of pytorch_text_network and returns the loss.
 

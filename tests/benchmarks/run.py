@@ -35,6 +35,7 @@ from pathlib import Path
 from peers import (
     elementtree_lines,
     keras_step,
+    polar_inputs,
     pytorch_sampler,
     pytorch_step,
     pytorch_text_step,
@@ -192,11 +193,9 @@ def text_trainer(name, precision):
     if name == "ours":
         lengths = np.full(rows, network.seq_length, np.int32)
         return our_step(network, precision, x, y, lengths, chars), 1.0
-    from handwriting.network.cells import polar_inputs
-
     one_hot = np.eye(symbols, dtype=np.float32)[chars]
     mask = np.ones(x.shape[:2], np.float32)
-    return pytorch_text_step(network, precision, polar_inputs(x).numpy(), y, one_hot, mask), 1.0
+    return pytorch_text_step(network, precision, polar_inputs(x), y, one_hot, mask), 1.0
 
 
 def writer(number):
