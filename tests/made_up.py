@@ -1,6 +1,5 @@
 """Made-up files of the database, and files damaged in every way."""
 
-
 import io
 import tarfile
 import warnings
@@ -102,3 +101,22 @@ def load(path):
 def numbers(loader):
     """The numbers for `xml` of a loader's lines."""
     return [int(array[0, 0]) for array in loader.raw_data]
+
+
+BOX = '<DiagonallyOppositeCoords x="150" y="90"/><VerticallyOppositeCoords x="100" y="90"/>'
+BOX = f'<SensorLocation corner="top_left"/>{BOX}<HorizontallyOppositeCoords x="150" y="50"/>'
+
+
+def xml_of(strokes, box=BOX, head='<?xml version="1.0" encoding="ISO-8859-1"?>'):
+    """The text of a file with the given strokes, each a text or a list of (x, y)."""
+    texts = [
+        "".join(f'<Point x="{x}" y="{y}" time="1.25"/>\n' for x, y in stroke)
+        if isinstance(stroke, list)
+        else stroke
+        for stroke in strokes
+    ]
+    inside = "".join(f"<Stroke>{text}</Stroke>" for text in texts)
+    return (
+        f"{head}<WhiteboardCaptureSession><WhiteboardDescription>{box}</WhiteboardDescription>"
+        f"<StrokeSet>{inside}</StrokeSet></WhiteboardCaptureSession>"
+    )

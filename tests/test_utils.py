@@ -1,38 +1,18 @@
-"""utils.py: one line's XML, what trains and validates, minibatches. All data is made up or lies in
+"""utils.py: what trains and validates, minibatches. All data is made up or lies in
 tests/reference.
 """
 
 import shutil
 
 import utils
-from conftest import CACHE, INDEX, ROOT, cache_of, line, make_line
+from conftest import CACHE, INDEX, cache_of, line, make_line
 from handwriting.files import UserError
 from handwriting.ink import database
+from made_up import TAR, folder_of
 from utils import DataLoader, write_line_strokes
 
 import numpy as np
 import pytest
-from made_up import folder_of
-
-REFERENCE = ROOT / "tests" / "reference"
-TAR = "lineStrokes-all.tar.gz"
-BOX = '<DiagonallyOppositeCoords x="150" y="90"/><VerticallyOppositeCoords x="100" y="90"/>'
-BOX = f'<SensorLocation corner="top_left"/>{BOX}<HorizontallyOppositeCoords x="150" y="50"/>'
-
-
-def xml(strokes, box=BOX, head='<?xml version="1.0" encoding="ISO-8859-1"?>'):
-    """The text of a file with the given strokes, each a text or a list of (x, y)."""
-    texts = [
-        "".join(f'<Point x="{x}" y="{y}" time="1.25"/>\n' for x, y in stroke)
-        if isinstance(stroke, list)
-        else stroke
-        for stroke in strokes
-    ]
-    inside = "".join(f"<Stroke>{text}</Stroke>" for text in texts)
-    return (
-        f"{head}<WhiteboardCaptureSession><WhiteboardDescription>{box}</WhiteboardDescription>"
-        f"<StrokeSet>{inside}</StrokeSet></WhiteboardCaptureSession>"
-    )
 
 
 def lengths(lines):

@@ -1,6 +1,5 @@
 """The cache of parsed lines: written, renewed, and refused where it is anything else."""
 
-
 import hashlib
 import json
 import os
@@ -12,10 +11,6 @@ import struct
 from conftest import CACHE, INDEX, cache_of, line
 from handwriting.files import UserError
 from handwriting.ink import cache, database
-
-import numpy as np
-import pytest
-from hypothesis import given
 from made_up import (
     REFERENCE,
     TAR,
@@ -28,6 +23,10 @@ from made_up import (
     tar_of,
     xml,
 )
+
+import numpy as np
+import pytest
+from hypothesis import given
 
 
 def test_cache_is_written_with_its_index_and_used(tmp_path, monkeypatch):

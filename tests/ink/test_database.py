@@ -1,6 +1,5 @@
 """The database on disk: archives, folders, lists, transcriptions."""
 
-
 import gzip
 import json
 import os
@@ -13,10 +12,6 @@ from handwriting.files import UserError
 from handwriting.ink import cache, database
 from handwriting.ink.export import write_line_strokes
 from handwriting.ink.formats import read_ink
-
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from made_up import (
     TAR,
     TEXTS,
@@ -30,6 +25,10 @@ from made_up import (
     tar_of,
     xml,
 )
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 # ---------------------------------------------------------------------- sources
 

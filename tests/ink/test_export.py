@@ -1,6 +1,5 @@
 """A user's own points: checked, and written in both formats of the database."""
 
-
 import os
 import re
 import subprocess
@@ -13,10 +12,10 @@ from handwriting.ink import export
 from handwriting.ink.export import transcriptions_path, write_line_strokes
 from handwriting.ink.formats import read_ink
 from handwriting.ink.points import check_size
+from made_up import TAR, TEXTS, load
 
 import numpy as np
 import pytest
-from made_up import TAR, TEXTS, load
 
 
 def good():

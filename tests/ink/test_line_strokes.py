@@ -1,12 +1,12 @@
 """lineStrokes XML: one line, read and written, as the 2015 program read it."""
 
-
 import shutil
 
-from conftest import ROOT, line, make_line
+from conftest import line, make_line
 from handwriting.files import UserError
 from handwriting.ink.formats import read_ink
 from handwriting.ink.line_strokes import line_to_xml, parse_line
+from made_up import BOX, REFERENCE, edits, mutations, read_or_refused, xml_of
 from utils import DataLoader
 
 import numpy as np
@@ -14,36 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from made_up import edits, mutations, read_or_refused
-
-REFERENCE = ROOT / "tests" / "reference"
-TAR = "lineStrokes-all.tar.gz"
-BOX = '<DiagonallyOppositeCoords x="150" y="90"/><VerticallyOppositeCoords x="100" y="90"/>'
-BOX = f'<SensorLocation corner="top_left"/>{BOX}<HorizontallyOppositeCoords x="150" y="50"/>'
-
-
-def xml(strokes, box=BOX, head='<?xml version="1.0" encoding="ISO-8859-1"?>'):
-    """The text of a file with the given strokes, each a text or a list of (x, y)."""
-    texts = [
-        "".join(f'<Point x="{x}" y="{y}" time="1.25"/>\n' for x, y in stroke)
-        if isinstance(stroke, list)
-        else stroke
-        for stroke in strokes
-    ]
-    inside = "".join(f"<Stroke>{text}</Stroke>" for text in texts)
-    return (
-        f"{head}<WhiteboardCaptureSession><WhiteboardDescription>{box}</WhiteboardDescription>"
-        f"<StrokeSet>{inside}</StrokeSet></WhiteboardCaptureSession>"
-    )
-
-
-def lengths(lines):
-    return [len(array) for array in lines]
-
-
-def lines_of(loader, split):
-    """The lines of a split in scaled units."""
-    return loader.scaled([loader.raw_data[k] for k in loader.select(split)])
 
 
 def load(path, seq_length=2, **options):
@@ -63,15 +33,15 @@ def test_parse_line_equals_the_reference_program(tmp_path):
 def test_parse_line_truncates_positions_before_differences():
     # The origin is (100, 50) - 100; positions are 0.9 -> 0, 1.8 -> 1 and -0.5 -> 0 right of it.
     points = [(0.9, -50), (1.8, -49.2), (-0.5, -40)]
-    assert parse_line(xml([points]).encode()).tolist() == [[0, 0, 0], [1, 0, 0], [-1, 10, 1]]
+    assert parse_line(xml_of([points]).encode()).tolist() == [[0, 0, 0], [1, 0, 0], [-1, 10, 1]]
 
 
 def test_parse_line_marks_the_last_point_of_each_stroke_and_skips_empty_ones():
-    parsed = parse_line(xml([[], [(110, 60), (111, 60)], [], [(120, 61)], []]).encode())
+    parsed = parse_line(xml_of([[], [(110, 60), (111, 60)], [], [(120, 61)], []]).encode())
     assert parsed.tolist() == [[110, 110, 0], [1, 0, 1], [9, 1, 1]]
 
 
-PLAIN = xml([[(110, 60), (111, 61)], [(120, 61), (121, 64)]])
+PLAIN = xml_of([[(110, 60), (111, 61)], [(120, 61), (121, 64)]])
 
 
 @pytest.mark.parametrize(
@@ -94,22 +64,22 @@ def test_parse_line_gives_the_same_points_however_they_are_written(text):
 
 @pytest.mark.parametrize("far", [32767, -32768])
 def test_parse_line_keeps_moves_that_just_fit_int16(far):
-    assert parse_line(xml([[(0, -50), (far, -50)]]).encode())[1].tolist() == [far, 0, 1]
+    assert parse_line(xml_of([[(0, -50), (far, -50)]]).encode())[1].tolist() == [far, 0, 1]
 
 
 LAUGHS = '<!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]>'
 DAMAGED = {
     "not-well-formed": (PLAIN[:-9], "not well-formed XML"),
     "empty": ("", "not well-formed XML"),
-    "no-points": (xml([[], []]), "no points"),
+    "no-points": (xml_of([[], []]), "no points"),
     "outside": (PLAIN.replace("<StrokeSet>", '<StrokeSet><Point x="1" y="2"/>'), "outside of a"),
-    "no-corners": (xml([[(1, 2)]], box=""), "no WhiteboardDescription"),
-    "word": (xml(['<Point x="1" y="two" time="3"/>']), "missing or no number"),
-    "missing": (xml(['<Point x="1" time="3"/>', [(1, 2)]]), "missing or no number"),
-    "nan": (xml([[("nan", 2)]]), "infinite or not a number"),
-    "huge": (xml([[(1, "1e300")]]), "infinite or not a number"),
-    "bad-corner": (xml([[(1, 2)]], box=BOX.replace('"90"', '"?"')), "missing or no number"),
-    "far-right": (xml([[(0, -50), (32768, -50)]]), "does not fit 16 bits"),
+    "no-corners": (xml_of([[(1, 2)]], box=""), "no WhiteboardDescription"),
+    "word": (xml_of(['<Point x="1" y="two" time="3"/>']), "missing or no number"),
+    "missing": (xml_of(['<Point x="1" time="3"/>', [(1, 2)]]), "missing or no number"),
+    "nan": (xml_of([[("nan", 2)]]), "infinite or not a number"),
+    "huge": (xml_of([[(1, "1e300")]]), "infinite or not a number"),
+    "bad-corner": (xml_of([[(1, 2)]], box=BOX.replace('"90"', '"?"')), "missing or no number"),
+    "far-right": (xml_of([[(0, -50), (32768, -50)]]), "does not fit 16 bits"),
     "dtd": (PLAIN.replace("?>", "?><!DOCTYPE WhiteboardCaptureSession>"), "DTD"),
     "foreign": (PLAIN.replace("?>", '?><!DOCTYPE x SYSTEM "file:///etc/passwd">'), "DTD"),
     "laughs": (PLAIN.replace("?>", "?>" + LAUGHS).replace('"110"', '"&b;"'), "DTD"),
