@@ -90,8 +90,9 @@ def build_parser():
         help="above 0: neater and less varied, by likelier components and smaller deviations "
              "(unset: 0, of a text what reads well)")
     add("--style", metavar="NAME|FILE", type=file_name,
-        help="go on in the hand of this line: lineStrokes XML, a recording (hand.json), or an .npy "
-             "of points (dx, dy, eos) in pen units; with --text also a style in save/text")
+        help="go on in this hand: a file of ink (hand.json, lineStrokes .xml, .npy of points in "
+             "pen units, .inkml, .svg, .xopp), or with --text a style in save/text or a line in "
+             "data/")
     add("--style_text", metavar="TEXT", help="what the line in --style says")
     add("--smooth", action="store_true",
         help="draw curves in place of straight lines in NAME.normal.svg and NAME.animated.svg; "
