@@ -3,7 +3,7 @@
 // says picture units: pen units / FACTOR.
 "use strict";
 
-if (typeof require !== "undefined") Object.assign(globalThis, require("./words.js"));
+if (typeof require !== "undefined") Object.assign(globalThis, require("./placing.js"));
 
 const FACTOR = 10;  // pen units in a picture unit
 const UNIT_MM = 0.25, MARGIN = 12, DOT = 0.2, PEN_WIDTH = 0.9;  // picture units; mm of one on paper

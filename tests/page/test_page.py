@@ -41,7 +41,7 @@ KINDS = {
 }
 SCRIPTS = "".join(
     f"const {name} = require({json.dumps(str(FOLDER / name))} + '.js');"
-    for name in ("product", "engine", "words", "lines", "drawing", "recorder")
+    for name in ("product", "engine", "placing", "lines", "drawing", "recorder")
 )
 # What a generator returns, and a text drawn once.
 SCRIPTS += """
@@ -317,7 +317,7 @@ def test_an_svg_of_the_page_is_the_one_of_sample_py(tmp_path):
     line = make_line(60, np.random.default_rng(2)).astype(float)
     line[20:22, :] = [[30, 0, 1], [90, -40, 1]]  # a dot
     drawing.draw_strokes(line, svg_filename=tmp_path / "line.svg")
-    svg = node("return drawing.toSVG(words.toStrokes(given.line));", line=line.tolist())
+    svg = node("return drawing.toSVG(placing.toStrokes(given.line));", line=line.tolist())
     ours, theirs = ET.fromstring(svg), ET.parse(tmp_path / "line.svg").getroot()
     assert [(e.tag, e.attrib) for e in ours.iter()][1:] == [
         (e.tag, e.attrib) for e in theirs.iter()
@@ -356,11 +356,11 @@ def test_words_and_their_baselines_are_those_of_letters_on_paper():
     line = make_written(np.random.default_rng(0), foot=8.0)
     found = node(
         """
-        const strokes = words.toStrokes(given.points);
-        const numbers = words.splitWords(given.text, strokes, given.windows);
+        const strokes = placing.toStrokes(given.points);
+        const numbers = placing.splitWords(given.text, strokes, given.windows);
         const parts = numbers.map((word) => word.map((k) => strokes[k]));
-        return {numbers, guides: words.guideLines(parts, 100),
-          stand: words.findBaselines(given.text, strokes, given.windows)};
+        return {numbers, guides: placing.guideLines(parts, 100),
+          stand: placing.findBaselines(given.text, strokes, given.windows)};
         """,
         text=line.text,
         points=line.strokes.tolist(),
