@@ -157,7 +157,7 @@ def read_lines(args):
     if args.text is not None and not args.text.strip():
         raise UserError("the text is empty; give at least one character")
     if args.text_file is None:
-        return [] if args.text is None else [args.text]
+        return [] if args.text is None else [args.text.strip()]
     try:
         with open(args.text_file, encoding="utf-8-sig") as file:
             lines = [line.rstrip() for line in file.read().splitlines()]

@@ -196,7 +196,10 @@ def draw_best(model, sess, texts, candidates, *args):
 
 
 def write_texts(model, sess, texts, bias, style=None):
-    """write_lines of texts that nobody has checked yet. Raises UserError."""
+    """write_lines of texts that nobody has checked yet, without spaces around them, for which the
+    network draws stray letters. Raises UserError.
+    """
+    texts = [text.strip() for text in texts]
     for number, text in enumerate(texts, 1):
         check_text(text, model.alphabet, f"text {number}" if len(texts) > 1 else "the text")
     if style:

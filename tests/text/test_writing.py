@@ -257,6 +257,13 @@ def test_text_is_drawn_into_all_pictures(here, capsys):
     assert out.startswith(f"Drew {len(strokes)} points from ") and ".{density,window}.png" in out
 
 
+def test_spaces_around_a_text_are_not_written(here, model):
+    bare, padded = (sample.main([f"--text={t}", "--seed=1"])[2] for t in ("one two", "\t one two "))
+    np.testing.assert_array_equal(bare, padded)
+    bare, padded = (model.write(sess(1), text)[0] for text in ("one", "\tone "))
+    np.testing.assert_array_equal(bare, padded)
+
+
 def test_the_progress_bar_counts_lines_of_all_samples(here, monkeypatch):
     bar, asked = SimpleNamespace(n=0.0), []
     bar.update = lambda number: setattr(bar, "n", bar.n + number)
