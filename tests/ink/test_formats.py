@@ -1,6 +1,7 @@
 """handwriting/ink/formats.py and `python -m handwriting.convert`: files of ink become lines."""
 
 import os
+import re
 import runpy
 import sys
 
@@ -121,7 +122,7 @@ def test_command_refuses_with_a_sentence_and_writes_nothing(tmp_path, capsys):
         ("a.svg", "b.svg"): "b.svg has lines without a text, unlike lines before",
         ("b.svg", "a.svg"): "a.svg has texts, unlike lines before",
         ("c.svg",): "c.svg holds no ink; name a file with writing.",
-        ("d.png",): "d.png is none of .json, .xml, .npy, .inkml, .svg, .xopp, .xoj; convert it",
+        ("d.png",): "d.png is none of .json, .xml, .npy, .inkml, .svg, .xopp, .xoj, .dat, .unp, .unipen, .tra, .tes; convert it",
         ("e.svg",): "e.svg cannot be read (No such file or directory)",
     }
     for names, words in refused.items():
@@ -138,4 +139,5 @@ def test_command_refuses_with_a_sentence_and_writes_nothing(tmp_path, capsys):
 def test_help_names_all_formats(capsys):
     assert status_of(convert.main, ["--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(f"({kind}" in shown or f"{kind})" in shown for kind in formats.READERS)
+    told = shown[: shown.index("FILE", shown.index("archives"))]
+    assert all(kind in re.findall(r"\.\w+", told) for kind in formats.READERS)
