@@ -122,7 +122,7 @@ def test_command_refuses_with_a_sentence_and_writes_nothing(tmp_path, capsys):
         ("a.svg", "b.svg"): "b.svg has lines without a text, unlike lines before",
         ("b.svg", "a.svg"): "a.svg has texts, unlike lines before",
         ("c.svg",): "c.svg holds no ink; name a file with writing.",
-        ("d.png",): "d.png is none of .json, .xml, .npy, .inkml, .svg, .xopp, .xoj, .dat, .unp, .unipen, .tra, .tes; convert it",
+        ("d.png",): f"d.png is none of {', '.join(formats.READERS)}; convert it",
         ("e.svg",): "e.svg cannot be read (No such file or directory)",
     }
     for names, words in refused.items():
