@@ -99,7 +99,7 @@ def build_parser():
              "sheets always have curves")
     add("--plot", action="store_true", help="also draw a heat map of densities, NAME.density.png, "
              "and of a text where the window looks, NAME.window.png")
-    add("--png", action="store_true", help="also write every SVG as a PNG beside it")
+    add("--png", action="store_true", help="also write every SVG but animations as a PNG beside it")
     add("--animate", action="store_true",
         help="also draw NAME.animated.svg, which shows in a browser how it is written, at the "
              "database's 67 points a second")
