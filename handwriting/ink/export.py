@@ -77,11 +77,12 @@ def write_line_strokes(lines, path, texts=None):
     their texts (str each, one line of printable ASCII, or None), if there are any, to
     `transcriptions_path(path)`.
 
-    Five lines make a form (s00-000, s00-001, ...), fewer where lines with and without a text meet. DataLoader reads back every move but a line's
-    first, which leads from the origin of the line's box; a line's last point ends its last stroke.
-    The same input gives the same bytes. Raises UserError for lines that are no points in pen units,
-    for texts that are not such lines, as many as lines, and for lines without texts where other
-    transcriptions lie already; nothing is written then.
+    Five lines make a form (s00-000, s00-001, ...), fewer where lines with and without a text meet.
+    DataLoader reads back every move but a line's first, which leads from the origin of the line's
+    box; a line's last point ends its last stroke. The same input gives the same bytes. Raises
+    UserError for lines that are no points in pen units, for texts that are not such lines, as many
+    as lines, and for lines without texts where other transcriptions lie already; nothing is written
+    then.
     """
     lines = [check_points(line, f"Line {i + 1} to write") for i, line in enumerate(lines)]
     if lines:

@@ -79,7 +79,7 @@ def load_style(name, text=None):
     if not known:
         raise UserError(f"--style {name} needs --style_text, what that line says")
     style = Style(*join_lines(*zip(*known[:STYLE_LINES], strict=True)))
-    if problem := find_problem(style.text, style.strokes):
-        words = f"{problem}, so writing in its hand may be hard to read: {style.text[:60]}"
-        warnings.warn(f"--style {name}: {words}", stacklevel=2)
+    if find_problem(style.text, style.strokes):
+        words = "its ink does not fit its text, so what is drawn may be useless; does it say"
+        warnings.warn(f"--style {name}: {words}: {style.text[:60]}", stacklevel=2)
     return style
