@@ -7,6 +7,7 @@ lines.
 Likelihoods are those of whole lines, from the zero state, without dropout, in float32.
 """
 
+import collections
 import json
 import os
 import sys
@@ -14,7 +15,7 @@ import time
 
 from handwriting.files import UserError, atomic_write
 from handwriting.flags import Parser, check_output, errors_as_sentences, file_name, number, say
-from handwriting.measure.legibility import RATES, measure_legibility
+from handwriting.measure.legibility import KINDS, measure_legibility
 from handwriting.measure.likelihood import LONG, SCORE_BATCH, evaluate
 from handwriting.measure.statistics import SAMPLE_LENGTH, compare_samples
 from handwriting.network import backend
@@ -71,13 +72,7 @@ def show_figures(figures):
     ):
         say(f"{text:52}{value:>12}")
     if legibility := figures.get("legibility"):
-        say(f"\n{'read by the judge':40}" + "".join(f"{c:>12}" for c in ("lines", *RATES)))
-        for name, row in legibility.items():
-            rates = "".join(f"{100 * row[rate]:>11.1f}%" for rate in RATES)
-            say(f"{name:40}{row['lines']:>12,}{rates}")
-        found = legibility[f"bias {BIAS:g}"]["characters"]
-        rarest = sorted(found, key=lambda c: found[c][1])
-        say("worst read: " + ", ".join(f"{c} {100 * found[c][1]:.0f}%" for c in rarest[:20]))
+        show_legibility(legibility)
     if samples := figures.get("samples"):
         columns = samples["compared"]
         say(
@@ -88,6 +83,34 @@ def show_figures(figures):
         say(f"{'':52}" + "".join(f"{name:>12}" for name in columns))
         for name in columns["real"]:
             say(f"{name:52}" + "".join(f"{column[name]:>12.3f}" for column in columns.values()))
+
+
+def show_legibility(figures):
+    """Print what `measure_legibility` found: a row for each way of writing, a column for each kind
+    of text; characters that were wrong and lines that failed, in percent.
+    """
+    usual = figures[f"bias {BIAS:g}"]
+    say(f"\n{'read by the judge, %':22}" + "".join(f"{kind:>15}" for kind in KINDS))
+    say(" " * 22 + f"{'CER  failed':>15}" * len(KINDS))
+    for name, row in figures.items():
+        cells = [
+            f"{100 * row[kind]['cer']:>7.1f}{100 * row[kind]['failed']:>8.1f}" if kind in row else
+            f"{'-':>7}{'-':>8}" for kind in KINDS
+        ]  # fmt: skip
+        say(f"{name:22}" + "".join(cells))
+    counts = "".join(f"{usual[kind]['lines'] if kind in usual else 0:>15,}" for kind in KINDS)
+    say(f"{f'lines at bias {BIAS:g}':22}{counts}")
+    stands, found, rows, whole = collections.Counter(), collections.Counter(), 0, 0
+    for row in usual.values():
+        rows, whole = rows + row["rows"][0], whole + row["rows"][1]
+        for character, (count, share) in row["characters"].items():
+            stands[character] += count
+            found[character] += share * count
+    shares = {character: found[character] / stands[character] for character in stands}
+    worst = sorted(shares, key=shares.get)[:20]
+    say("worst read: " + ", ".join(f"{c} {100 * shares[c]:.0f}%" for c in worst))
+    if rows:
+        say(f"rows of one character, such as HHHH, read with the right number: {whole} of {rows}")
 
 
 def measure(args):
