@@ -15,6 +15,7 @@ import time
 
 from handwriting.files import UserError, atomic_write
 from handwriting.flags import Parser, check_output, errors_as_sentences, file_name, number, say
+from handwriting.measure.characters import GOOD, measure_characters, read_characters
 from handwriting.measure.legibility import KINDS, measure_legibility
 from handwriting.measure.likelihood import LONG, SCORE_BATCH, evaluate
 from handwriting.measure.statistics import SAMPLE_LENGTH, compare_samples
@@ -42,7 +43,8 @@ def build_parser():
     add("--bias", type=number(float, 0, 20), help="also draw N with this bias; see sample.py")
     add("--legibility", action="store_true",
         help="also let a recogniser read what the network writes; needs pip install -r "
-             "tests/benchmarks/requirements.txt")
+             "tests/benchmarks/requirements.txt; with UNIPEN in --data_dir a classifier of its "
+             "isolated characters reads each character, too")
     add("--seed", default=0, type=number(int, 0, 2**31 - 1), help="of the samples")
     add("--json", metavar="FILE", type=file_name, help="write the figures there, too")
     return parser
@@ -73,6 +75,8 @@ def show_figures(figures):
         say(f"{text:52}{value:>12}")
     if legibility := figures.get("legibility"):
         show_legibility(legibility)
+    if characters := figures.get("characters"):
+        show_characters(characters)
     if samples := figures.get("samples"):
         columns = samples["compared"]
         say(
@@ -113,6 +117,19 @@ def show_legibility(figures):
         say(f"rows of one character, such as HHHH, read with the right number: {whole} of {rows}")
 
 
+def show_characters(figures):
+    """Print what `measure_characters` found: means, and the characters below GOOD."""
+    say(f"\n{'characters read right, %':40}{'strict':>12}{'with look-alikes':>20}")
+    for name, row in (("cut out of words of the network", figures), ("real", figures["real"])):
+        say(f"{name:40}{100 * row['strict']:>12.1f}{100 * row['alike']:>20.1f}")
+    rows = figures["characters"]
+    worst = sorted((c for c in rows if rows[c][2] < GOOD), key=lambda c: rows[c][2])
+    say(f"{len(rows) - len(worst)} of {len(rows)} characters reach {GOOD:.0%}; the others:")
+    cells = [f"{c} {100 * rows[c][2]:.0f}% ({rows[c][3]})" for c in worst]
+    for start in range(0, len(cells), 8):
+        say("  ".join(cells[start : start + 8]))
+
+
 def measure(args):
     """The figures of the run in --model_dir, a dict, as the flags say. Raises UserError."""
     if args.json:
@@ -147,6 +164,8 @@ def measure(args):
     if args.legibility:
         real = [(data.raw_data[k], data.texts[k]) for k in places if data.texts[k]]
         figures["legibility"] = measure_legibility(model, real, args.seed)
+        if writers := read_characters(data.folder):
+            figures["characters"] = measure_characters(model, writers, args.seed)
     if args.samples:
         scale = np.array([config["data_scale"], config["data_scale"], 1.0])
         in_pen_units = [line * scale for line in lines]

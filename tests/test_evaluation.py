@@ -268,6 +268,10 @@ def test_legibility_is_what_the_judge_reads(text_run, corpus, tmp_path, monkeypa
     monkeypatch.setattr(legibility, "make_judge", lambda: lambda strokes: "two")
     style = Style(make_line(8, np.random.default_rng(5)).astype(float), "six")
     monkeypatch.setattr(legibility, "read_styles", lambda: {"neat": style})
+    shares = {"characters": {"t": [20, 1.0, 1.0, ""], "w": [20, 0.25, 0.5, "m"]}}
+    shares |= {"strict": 0.625, "alike": 0.75, "real": {"strict": 0.5, "alike": 1.0}}
+    monkeypatch.setattr(evaluation, "read_characters", lambda folder: {"a writer": ["ink"]})
+    monkeypatch.setattr(evaluation, "measure_characters", lambda *args: shares)
     path, flags = tmp_path / "a.json", [f"--model_dir={text_run}", f"--data_dir={corpus[0]}"]
     evaluation.main([*flags, "--split=all", "--legibility", f"--json={path}"])
     found = json.loads(path.read_text())["legibility"]
@@ -290,6 +294,7 @@ def test_legibility_is_what_the_judge_reads(text_run, corpus, tmp_path, monkeypa
     assert shown[0][2:] == ["33.3", "50.0", *"--------"] and shown[1][4:] == [*"42020"]
     assert "worst read: " in out and "e 0%, n 0%" in out
     assert "read with the right number: 2 of 2\n" in out
+    assert "1 of 2 characters reach 85%; the others:\nw 50% (m)\n" in out
     assert max(map(len, out.splitlines()[-14:])) <= 100
 
 
