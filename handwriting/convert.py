@@ -36,8 +36,8 @@ def main(argv=None):
         about = (
             "Write ink as the database's archives, a line of writing each: recordings of the page "
             "(.json), lines of the database (.xml), points (.npy), InkML, as of OneNote (.inkml), "
-            "drawings (.svg), notes of Xournal++ and Xournal (.xopp, .xoj). Pages are divided into "
-            "lines, and ruled lines left out."
+            "drawings (.svg), notes of Xournal++ and Xournal (.xopp, .xoj), UNIPEN's files (.dat, "
+            ".unp, .unipen, .tra, .tes). Pages are divided into lines, and ruled lines left out."
         )
         parser = Parser("python -m handwriting.convert", about)
         parser.add_argument("files", nargs="+", metavar="FILE", type=file_name,

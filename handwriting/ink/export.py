@@ -34,29 +34,20 @@ def check_transcription(text, where):
     return text.strip()
 
 
-def divide_forms(texts):
-    """Yield (path, slice) of each form: FORM_LINES lines at most, with a text each or without."""
-    changes = [k for k in range(1, len(texts)) if (texts[k] is None) != (texts[k - 1] is None)]
-    runs = itertools.pairwise([0, *changes, len(texts)])
-    starts = [k for start, end in runs for k in range(start, end, FORM_LINES)]
-    for count, (start, end) in enumerate(itertools.pairwise([*starts, len(texts)])):
-        group, number = divmod(count, 1000)
-        form = f"s{group:02d}-{number:03d}"
-        yield f"s{group:02d}/{form}/{form}", slice(start, end)
-
-
-def line_members(lines, texts):
-    """Yield (name, content as bytes) of the files of these lines, by forms."""
-    for path, form in divide_forms(texts):
-        for k, line in enumerate(lines[form], 1):
-            yield f"lineStrokes/{path}-{k:02d}.xml", line_to_xml(line)
-
-
-def text_members(texts):
-    """Yield (name, content as bytes) of the transcriptions of forms that have texts."""
-    for path, form in divide_forms(texts):
-        if texts[form][0] is not None:
-            text = "\n".join(texts[form])
+def written_members(lines, forms, texts=None):
+    """Yield (name, content as bytes) of the files of these lines, by forms; with texts those of the
+    texts, of forms that have any.
+    """
+    places = {}
+    for k, form in enumerate(forms):
+        places.setdefault(form, []).append(k)
+    for form, members in places.items():
+        path = f"{form.partition('-')[0]}/{form}/{form}"
+        if texts is None:
+            for number, k in enumerate(members, 1):
+                yield f"lineStrokes/{path}-{number:02d}.xml", line_to_xml(lines[k])
+        elif texts[members[0]] is not None:
+            text = "\n".join(texts[k] for k in members)
             yield f"ascii/{path}.txt", f"OCR:\n\n{text}\n\nCSR:\n\n{text}\n".encode()
 
 
@@ -72,12 +63,26 @@ def write_tar(file, members):
             tar.addfile(member, io.BytesIO(content))
 
 
-def write_line_strokes(lines, path, texts=None):
+def number_forms(texts):
+    """What the form of each line with these texts is called: s00-000, of at most FORM_LINES lines
+    that all have a text or none, and so on.
+    """
+    forms, count = [], -1
+    for _, run in itertools.groupby(texts, lambda text: text is None):
+        for k, _ in enumerate(run):
+            count += k % FORM_LINES == 0
+            group, number = divmod(count, 1000)
+            forms.append(f"s{group:02d}-{number:03d}")
+    return forms
+
+
+def write_line_strokes(lines, path, texts=None, hands=None):
     """Write lines ([n, 3] each, pen units, fractions allowed) as the database does, to a .tar.gz;
     their texts (str each, one line of printable ASCII, or None), if there are any, to
     `transcriptions_path(path)`.
 
-    Five lines make a form (s00-000, s00-001, ...), fewer where lines with and without a text meet.
+    Five lines make a form (s00-000, s00-001, ...), fewer where lines with and without a text meet;
+    or with `hands`, a name for each line, those of one hand, which all have a text or none.
     DataLoader reads back every move but a line's first, which leads from the origin of the line's
     box; a line's last point ends its last stroke. The same input gives the same bytes. Raises
     UserError for lines that are no points in pen units, for texts that are not such lines, as many
@@ -94,9 +99,10 @@ def write_line_strokes(lines, path, texts=None):
     for k, text in enumerate(texts):
         if text is not None:
             texts[k] = check_transcription(text, f"Text {k + 1} to write")
-    parts = {path: line_members(lines, texts)}
+    forms = hands or number_forms(texts)
+    parts = {path: written_members(lines, forms)}
     if any(texts):
-        parts[transcriptions_path(path)] = text_members(texts)
+        parts[transcriptions_path(path)] = written_members(lines, forms, texts)
     elif os.path.exists(other := transcriptions_path(path)):
         raise UserError(f"{other} would be taken for what {path} says; remove it first.")
     with contextlib.ExitStack() as files:  # all are written before the first is renamed

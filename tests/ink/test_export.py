@@ -207,12 +207,12 @@ def test_texts_of_another_number_than_lines_are_not_written(tmp_path, texts):
 def test_lines_and_texts_are_written_both_or_not_at_all(tmp_path, monkeypatch, broken):
     write_line_strokes([line(50)], tmp_path / TAR, ["old"])
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    writer = "text_members" if broken == "second file" else "line_members"
-    written = getattr(export, writer)
+    written = export.written_members
 
-    def members(*args):
-        yield from written(*args)
-        raise OSError(28, "No space left on device")
+    def members(lines, forms, texts=None):
+        yield from written(lines, forms, texts)
+        if broken == ("first file" if texts is None else "second file"):
+            raise OSError(28, "No space left on device")
 
     def replace(*_):
         raise OSError(28, "No space left on device")
@@ -220,7 +220,7 @@ def test_lines_and_texts_are_written_both_or_not_at_all(tmp_path, monkeypatch, b
     if broken == "renaming":
         monkeypatch.setattr(os, "replace", replace)
     else:
-        monkeypatch.setattr(export, writer, members)
+        monkeypatch.setattr(export, "written_members", members)
     with pytest.raises(OSError, match="No space"):
         write_line_strokes([line(60)], tmp_path / TAR, ["new"])
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -234,3 +234,12 @@ def test_import_of_utils_needs_no_tensorflow_and_does_nothing(tmp_path):
     )
     assert done.stdout.startswith("False <module 'random'")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lines_of_a_hand_make_a_form_of_its_name(tmp_path):
+    lines, hands = [line(20 + k) for k in range(5)], ["b-1", "a-2", "b-1", "b-1", "a-2"]
+    write_line_strokes(lines, tmp_path / TAR, list("vwxyz"), hands)
+    found = load(tmp_path)
+    assert found.names == ["a-2-01", "a-2-02", "b-1-01", "b-1-02", "b-1-03"]
+    assert found.texts == ["w", "z", "v", "x", "y"]
+    assert list(map(len, found.raw_data)) == [21, 24, 20, 22, 23]
