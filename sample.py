@@ -37,6 +37,7 @@ from handwriting.flags import (
 from handwriting.ink.export import FORM_LINES
 from handwriting.text.alphabet import check_text
 from handwriting.text.hands import find_lines, load_style
+from handwriting.text.lines import find_problem
 from handwriting.text.words import find_words
 from utils import (
     LIMIT,
@@ -99,7 +100,7 @@ def build_parser():
              "sheets always have curves")
     add("--plot", action="store_true", help="also draw a heat map of densities, NAME.density.png, "
              "and of a text where the window looks, NAME.window.png")
-    add("--png", action="store_true", help="also write every SVG as a PNG beside it")
+    add("--png", action="store_true", help="also write every SVG but animations as a PNG beside it")
     add("--animate", action="store_true",
         help="also draw NAME.animated.svg, which shows in a browser how it is written, at the "
              "database's 67 points a second")
@@ -264,8 +265,9 @@ def draw_texts(args, model, sess, style):
                     model, sess, block, bias, style, limit=limit,
                     progress=lambda done, start=start: bar.update(start + done - bar.n),
                 )  # fmt: skip
+    told = limit or (style and find_problem(style.text, style.strokes))  # by load_style
     for line in itertools.chain(*drawn):
-        if line.problem and not limit:
+        if line.problem and not told:
             words = f"this may be hard to read, since {line.problem}: {line.text[:60]}"
             say(one_line(f"sample.py: warning: {words}"), sys.stderr)
     drawn = drawn if args.line_strokes else zip(*drawn, strict=True)

@@ -182,7 +182,6 @@ def test_transcriptions_path_lies_beside_the_lines(path, expected):
     [
         ("", "Text 2 to write must be the words of a line, not ''"),
         (" \n", "Text 2 to write must be the words of a line"),
-        (None, "Text 2 to write must be the words of a line, not None"),
         (" CSR: ", "Text 2 to write must be the words of a line, not ' CSR: '"),
         ("two\nlines", r"Text 2 to write must be one line of printable ASCII, .* 4 is '\\n'"),
         ("a\ttab", r"Text 2 .* character 2 is '\\t'"),

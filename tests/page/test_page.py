@@ -437,7 +437,7 @@ def test_a_recorded_line_is_that_of_the_program():
         x, y = 20 + time / 10, 70 + 10 * np.sin(time / 50)
         strokes.append(np.stack([x, y, time, np.full(40, 0.5)], axis=1).tolist())
     strokes += [[[430, 60, 4200, 0.5], [431, 61, 4220, 0.5], [431, 60, 4230, 0.5]]]  # a dot
-    strokes += [[[440, 60, 4300, 0.5]]]
+    strokes += [[[440, 60, 4300, 0.5]], [[450, 60, 4400, 0.5], [451, 61, 9000, 0.5]]]
     points = node("return recorder.toPoints(given);", strokes=strokes, guide=GUIDE)
     line = recording.to_line([np.array(stroke)[:, :3] for stroke in strokes], GUIDE["x_height"])
     assert [point[2] for point in points] == line[:, 2].tolist()

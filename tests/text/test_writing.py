@@ -257,6 +257,21 @@ def test_text_is_drawn_into_all_pictures(here, capsys):
     assert out.startswith(f"Drew {len(strokes)} points from ") and ".{density,window}.png" in out
 
 
+@pytest.mark.filterwarnings("default:--style")
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [("two two two two", ["--style mine.npy: its ink"]), ("six", ["this may"] * 2)],
+)
+def test_a_style_that_does_not_fit_its_text_is_told_once(here, says, told, capsys, monkeypatch):
+    """Both lines that are written go wrong."""
+    np.save("mine.npy", STYLE.strokes)
+    (here / "letter.txt").write_text("one\ntwo\n")
+    monkeypatch.setattr(writing, "find_problem", lambda *line: "it did not end")
+    sample.main(["--text_file=letter.txt", "--style=mine.npy", f"--style_text={says}"])
+    warned = capsys.readouterr().err.split("sample.py: warning: ")[1:]
+    assert [text[: len(start)] for text, start in zip(warned, told, strict=True)] == told
+
+
 def test_spaces_around_a_text_are_not_written(here, model):
     bare, padded = (sample.main([f"--text={t}", "--seed=1"])[2] for t in ("one two", "\t one two "))
     np.testing.assert_array_equal(bare, padded)
