@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import tarfile
+import unicodedata
 import zlib
 from typing import NamedTuple
 
@@ -226,6 +227,7 @@ def read_transcription(content):
         text = content.decode()
     except UnicodeDecodeError:
         text = content.decode("latin-1")
+    text = unicodedata.normalize("NFC", text)
     lines = [line.strip() for line in re.split("\r\n|[\r\n]", text)]
     lines = lines[lines.index("CSR:") + 1 :] if "CSR:" in lines else []
     filled = [i for i, line in enumerate(lines) if line] or [0]

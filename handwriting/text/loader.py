@@ -35,13 +35,13 @@ class TextLoader(DataLoader):
     Differs from DataLoader in: data, texts_of_data: the training lines that have a text, float32
     [n, 3] in scaled units; valid_data, valid_texts: the same of the validation lines. alphabet:
     the characters of the training lines' texts, unless one is given; lines with others are left
-    out. So are training lines of which one of `measures` is among the OUTLIERS smallest or largest:
-    their text and ink may not belong together. join_lines: most sequences are joined lines.
-    Raises UserError if there are no texts.
+    out, unless it is to grow by them. So are training lines of which one of `measures` is among the
+    OUTLIERS smallest or largest: their text and ink may not belong together. join_lines: most
+    sequences are joined lines. Raises UserError if there are no texts.
     """
 
     def __init__(self, batch_size, scale_factor, data_dir="data", *, seed=None, alphabet="",
-                 join_lines=False):
+                 grow=False, join_lines=False):
         super().__init__(batch_size, 1, scale_factor, data_dir=data_dir, seed=seed)
         self.joined = MORE_JOINED if join_lines else JOINED
         lines = list(zip(self.raw_data, self.texts, form_names(self.names), strict=False))
@@ -56,7 +56,9 @@ class TextLoader(DataLoader):
                 f"--text needs transcriptions, but the lines in {self.folder} that train or "
                 "validate have none; put ascii-all.tar.gz of the database there, beside the lines"
             )
-        self.alphabet = alphabet or make_alphabet(text for _, text, _ in training)
+        found = make_alphabet(text for _, text, _ in training)
+        more = [c for c in found if c not in alphabet] if grow or not alphabet else []
+        self.alphabet = alphabet + "".join(more)
         known = [line for line in training if set(line[1]) <= set(self.alphabet)]
         if not known:
             raise UserError(

@@ -49,7 +49,7 @@ def compose(c, alphabet):
 
 def can_write(c, alphabet):
     """Whether a character is written by the network or drawn."""
-    known = c in alphabet or c in GLYPHS or c in COMBINING
+    known = c in alphabet or c in GLYPHS or c in COMBINING or c == GAP
     return known or compose(c, alphabet) is not None
 
 

@@ -141,7 +141,7 @@ def thousand(tmp_path):
     rng = np.random.default_rng(0)
     lines = [make_line(int(rng.integers(20, 40)), rng) for _ in range(1200)]
     texts = ["e" * (len(line) // 2) for line in lines]
-    texts[7], texts[8], texts[9] = "e" * 200, "e", "eeee\u00e9eeeeee"
+    texts[7], texts[8], texts[9] = "e" * 200, "e", "eeee\x07eeeeee"
     texts[10], texts[11] = "Q" + texts[10][1:], None
     names = [f"f{k // 5:03d}-{k % 5 + 1:02d}" for k in range(1200)]
     cache_of(tmp_path, lines, names)
@@ -153,7 +153,7 @@ def thousand(tmp_path):
 def test_lines_whose_ink_cannot_be_their_text_are_left_out_and_counted(thousand):
     data = TextLoader(8, 20.0, thousand, seed=0)
     assert data.alphabet == "Qe"
-    assert not {"e" * 200, "e", "eeee\u00e9eeeeee"} & set(data.texts_of_data)
+    assert not {"e" * 200, "e", "eeee\x07eeeeee"} & set(data.texts_of_data)
     assert "1 left out because they have no text, 1 with characters that" in data.summary
     assert f"{len(data.data):,} lines with texts" in data.summary
     assert len(data.data) > 1100
@@ -244,6 +244,28 @@ def test_init_adds_a_window_to_weights_without_text(corpus, tiny_run, text_run, 
     capsys.readouterr()
     assert main(tiny_run, tmp_path / "no", f"--init={text_run}", **fine_tune) == 2
     assert "is a network that writes text; give --text, too" in capsys.readouterr().err
+
+
+def test_init_adds_new_characters_behind_the_alphabet(tiny_run, text_run, tmp_path, capsys):
+    texts = ["tw\u00f6", "one", "te\u0301n", "six", "\u3042 ten", "on"] * 2
+    make_corpus(tmp_path / "data", len(texts), points=50, texts=texts)
+    old, before = read_config(text_run)["alphabet"], read_weights(text_run / "model.safetensors")
+    network = dict.fromkeys(["rnn_size", "num_layers", "num_mixture", "decay_rate"])
+    flags = text_flags([tmp_path / "data"], num_epochs=1, learning_rate=1e-30, **network)
+    assert main(tiny_run, tmp_path / "run", "--text", f"--init={text_run}", **flags) == 0
+    assert f"New in the alphabet of {text_run}: \u00e9 \u00f6 \u3042\n" in capsys.readouterr().out
+    config = read_config(tmp_path / "run")
+    assert config["alphabet"] == old + "\u00e9\u00f6\u3042"
+    fresh = Model(Namespace(**config)).variables
+    weights = read_weights(tmp_path / "run" / "model.safetensors")
+    grown = [name for name in weights if len(weights[name]) > len(before[name])]
+    assert grown == ["end.kernel", *[f"layers.{k}.window_kernel" for k in (0, 1)],
+                     "output.window_kernel"]  # fmt: skip
+    for name, value in weights.items():
+        count = len(before[name])
+        np.testing.assert_allclose(value[:count], before[name], atol=1e-6)
+        np.testing.assert_allclose(value[count:], fresh[name].numpy()[count:], atol=1e-6)
+    assert TextLoader(2, 20.0, tmp_path / "data", seed=0, alphabet=old).alphabet == old
 
 
 @pytest.mark.parametrize("flag", ["--seq_length=20", "--first_points=0.1", "--model=gru"])
