@@ -1,59 +1,20 @@
 """handwriting/text/marks.py and letters.py: marks and glyphs on a line of made-up letters."""
 
-from handwriting.network.mixture import Mixture
 from handwriting.text.letters import Frame, pen_path
-from handwriting.text.marks import LEAD, add_marks, read_line
+from handwriting.text.marks import add_marks, read_line
 from handwriting.text.spelling import split
 from handwriting.text.words import find_words
-from handwriting.text.writing import Line
+from letters import ALPHABET, LEAN, SIZE, WIDE, draw_letters
 
 import numpy as np
 import pytest
-
-SIZE, WIDE, LEAN = 100.0, 70.0, 0.3
-ALPHABET = "abcdefghijklmnopqrstuvwxyzACDELO ,"
-TALL = set("bdfhklACDELO")
-
-
-def make_line(text, lean=LEAN, joined=False):
-    """A made-up Line: each letter an arch with two feet, 100 high or 200, with a dot over i; spaces
-    are wide. The window runs ahead of the pen. joined: a stroke leads from letter to letter.
-    """
-    strokes, places, x = [], [], 1000.0
-    for u, c in enumerate(text):
-        if c != " ":
-            high = (2 if c in TALL else 1) * SIZE
-            share = np.linspace(0, 1, 21)
-            heights = high * np.minimum(1, 4 * np.minimum(share, 1 - share))
-            across = x + WIDE * np.clip(2 * share - 0.5, 0, 1)
-            arch = np.stack([across + lean * heights, 500 - heights], axis=1)
-            strokes.append(arch)
-            places.append(u + share)
-            if c in "ij":
-                y = 1.6 * SIZE + np.linspace(6, 0, 5)
-                dot = np.stack([x + WIDE / 2 + lean * y + np.linspace(0, 2, 5), 500 - y], axis=1)
-                strokes.append(dot)
-                places.append(np.full(5, u + 0.9))
-        x += 160.0 if c == " " else WIDE + 30
-    if joined:
-        strokes, places = [np.concatenate(strokes)], [np.concatenate(places)]
-    points = np.concatenate([np.c_[s, np.arange(len(s)) == len(s) - 1] for s in strokes])
-    points[:, :2] = np.diff(points[:, :2], axis=0, prepend=0)
-    at = np.concatenate(places)[:, None] + LEAD
-    window = np.maximum(1 - np.abs(at - np.arange(len(text)) - 0.5), 1e-6)
-    window /= window.sum(axis=1, keepdims=True)
-    n = len(points)
-    density = [np.full([n, 3], value, np.float32) for value in (1 / 3, 0, 0, 9, 9, 0.5)]
-    params = Mixture(*density, np.full(n, 0.1, np.float32))
-    params.mu1[:], params.mu2[:] = points[:, :1] + 5, points[:, 1:2] - 5
-    return Line(text, np.float32(points), params, np.float32(window), "")
 
 
 def marked(text, seed=0, **how):
     """The line of a text with its marks, and for each stroke its positions, upright: x where it
     meets the baseline and height; and its place in the text."""
     spelling = split(text, ALPHABET)
-    line = make_line(spelling.base or "a", **how)
+    line = draw_letters(spelling.base or "a", **how)
     line = add_marks(line, text, spelling, np.random.default_rng(seed).random)
     xy = np.cumsum(line.strokes[:, :2], axis=0, dtype=float)
     high = 500 - xy[:, 1]
@@ -174,7 +135,7 @@ def test_a_text_of_glyphs_alone_has_their_ink_alone():
 
 
 def test_a_frame_is_that_of_the_line():
-    _, frame = read_line(make_line("on aLso"), None)
+    _, frame = read_line(draw_letters("on aLso"), None)
     assert frame[:3] == pytest.approx((SIZE, 2 * SIZE, LEAN), rel=0.1)
 
 
