@@ -63,7 +63,7 @@ function joinLine(style, {points, text}) {
 /** The best drawing of a text, with its marks. */
 function* spelledLine(model, noise, text, bias, style) {
   const {alphabet, dataScale} = model, spelling = split(text, alphabet);
-  const hand = style && {...style, text: split(style.text, alphabet).base};
+  const hand = style && {...style, text: split(plain(style.text, alphabet), alphabet).base};
   const base = spelling.base || STAND_IN.filter((c) => alphabet.includes(c)).join("") ||
     alphabet.trim()[0];  // a text of glyphs alone
   const line = yield* bestLine(model, noise, base, bias, hand);

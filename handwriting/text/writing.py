@@ -236,7 +236,9 @@ def write_lines(model, sess, texts, bias, style=None, one_hand=True, limit=None,
     # Of a text that is drawn whole, something else tells how large the hand writes.
     stand_in = words_known(HAND, model.alphabet)[:9].strip() or model.alphabet.strip()[0]
     bases = [spelling.base or stand_in for spelling in spellings]
-    style = style and style._replace(text=split(style.text, model.alphabet).base)
+    if style:
+        said = plain(style.text, model.alphabet)
+        style = style._replace(text=split(said, model.alphabet).base)
     lines, wrong = [None] * len(texts), range(len(texts))
     for _ in range(TRIES):
         todo, num = [bases[k] for k in wrong], len(wrong)

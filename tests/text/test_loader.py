@@ -246,7 +246,10 @@ def test_init_adds_a_window_to_weights_without_text(corpus, tiny_run, text_run, 
     assert "is a network that writes text; give --text, too" in capsys.readouterr().err
 
 
-def test_init_adds_new_characters_behind_the_alphabet(tiny_run, text_run, tmp_path, capsys):
+def test_init_adds_new_characters_behind_the_alphabet(
+    tiny_run, text_run, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(loader, "MANY", 5)
     texts = ["tw\u00f6", "one", "te\u0301n", "six", "\u3042 ten", "on"] * 2
     make_corpus(tmp_path / "data", len(texts), points=50, texts=texts)
     old, before = read_config(text_run)["alphabet"], read_weights(text_run / "model.safetensors")
@@ -266,6 +269,15 @@ def test_init_adds_new_characters_behind_the_alphabet(tiny_run, text_run, tmp_pa
         np.testing.assert_allclose(value[:count], before[name], atol=1e-6)
         np.testing.assert_allclose(value[count:], fresh[name].numpy()[count:], atol=1e-6)
     assert TextLoader(2, 20.0, tmp_path / "data", seed=0, alphabet=old).alphabet == old
+
+
+def test_few_lines_teach_no_letters_that_can_be_put_together(tmp_path):
+    texts = ["tw\u00f6", "te\u0301n", "\u3042 ten", "on"] * 3
+    make_corpus(tmp_path / "data", len(texts), points=50, texts=texts)
+    data = TextLoader(9, 20.0, tmp_path / "data", seed=0, alphabet=" enotw", grow=True)
+    assert data.alphabet == " enotw\u3042" and "tw\u00f6" in data.texts_of_data
+    begins = [row[:3].tolist() for _ in range(20) for row in data.next_batch()[3]]
+    assert [5, 6, -1] in begins  # t, w, and nothing that the network knows
 
 
 @pytest.mark.parametrize("flag", ["--seq_length=20", "--first_points=0.1", "--model=gru"])
