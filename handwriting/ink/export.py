@@ -7,6 +7,7 @@ import itertools
 import os
 import re
 import tarfile
+import unicodedata
 
 from handwriting.files import UserError, atomic_write
 from handwriting.ink.line_strokes import line_to_xml
@@ -25,13 +26,15 @@ def transcriptions_path(path):
 
 
 def check_transcription(text, where):
-    """`text`, stripped; UserError, which begins with `where`, if it is not one line of ASCII."""
+    """`text`, stripped, letters with marks as one character where Unicode has it (NFC); UserError,
+    which begins with `where`, if it is not one line of printable characters.
+    """
     if not isinstance(text, str) or text.strip() in ("", "CSR:"):
         raise UserError(f"{where} must be the words of a line, not {text!r}.")
-    if wrong := re.search("[^ -~]", text):
-        place = f"character {wrong.start() + 1} is {wrong[0]!a}"
-        raise UserError(f"{where} must be one line of printable ASCII, but {place}.")
-    return text.strip()
+    if not text.isprintable():
+        place, wrong = next((k, c) for k, c in enumerate(text, 1) if not c.isprintable())
+        raise UserError(f"{where} must be one line of text, but character {place} is {wrong!a}.")
+    return unicodedata.normalize("NFC", text.strip())
 
 
 def written_members(lines, forms, texts=None):
@@ -78,7 +81,7 @@ def number_forms(texts):
 
 def write_line_strokes(lines, path, texts=None, hands=None):
     """Write lines ([n, 3] each, pen units, fractions allowed) as the database does, to a .tar.gz;
-    their texts (str each, one line of printable ASCII, or None), if there are any, to
+    their texts (str each, one line, or None), if there are any, to
     `transcriptions_path(path)`.
 
     Five lines make a form (s00-000, s00-001, ...), fewer where lines with and without a text meet;

@@ -183,9 +183,9 @@ def test_transcriptions_path_lies_beside_the_lines(path, expected):
         ("", "Text 2 to write must be the words of a line, not ''"),
         (" \n", "Text 2 to write must be the words of a line"),
         (" CSR: ", "Text 2 to write must be the words of a line, not ' CSR: '"),
-        ("two\nlines", r"Text 2 to write must be one line of printable ASCII, .* 4 is '\\n'"),
+        ("two\nlines", r"Text 2 to write must be one line of text, .* 4 is '\\n'"),
         ("a\ttab", r"Text 2 .* character 2 is '\\t'"),
-        ("caf\xe9", r"Text 2 .* character 4 is '\\xe9'"),
+        ("a\xa0b", r"Text 2 .* character 2 is '\\xa0'"),
         ("end\n", r"Text 2 .* character 4 is '\\n'"),
     ],
 )

@@ -174,7 +174,7 @@ def test_a_file_that_is_no_recording_is_refused(tmp_path, content, words):
         ({**GOOD, "strokes": [[[0, 0, 0, 1]], [[1e9, 9, 0, 1]]]}, "moves of over 200 x-heights"),
         ({**GOOD, "text": ""}, "its text must be the words of a line"),
         ({**GOOD, "text": ["a"]}, "its text must be the words of a line"),
-        ({**GOOD, "text": "a\nb"}, "its text must be one line of printable ASCII"),
+        ({**GOOD, "text": "a\nb"}, "its text must be one line of text"),
     ],
 )
 def test_a_damaged_line_is_refused_by_its_number(tmp_path, line, words):
