@@ -33,10 +33,11 @@ class TextLoader(DataLoader):
     """Whole lines with their texts, in minibatches of similar length.
 
     Differs from DataLoader in: data, texts_of_data: the training lines that have a text, float32
-    [n, 3] in scaled units; valid_data, valid_texts: the same of the validation lines. alphabet:
-    the characters of the training lines' texts, unless one is given; lines with others are left
-    out. So are training lines of which one of `measures` is among the OUTLIERS smallest or largest:
-    their text and ink may not belong together. join_lines: most sequences are joined lines.
+    [n, 3] in scaled units; chances: how likely each is drawn; valid_data, valid_texts: the
+    validation lines and their texts. alphabet: the characters of the training lines' texts, unless
+    one is given; lines with others are left out. So are training lines of which one of `measures`
+    is among the OUTLIERS smallest or largest: their text and ink may not belong together.
+    join_lines: most sequences are joined lines.
     Raises UserError if there are no texts.
     """
 
@@ -78,7 +79,7 @@ class TextLoader(DataLoader):
             members[form].append(k)
         self._siblings = [members[form] for form in forms]
         self._lengths = np.array(list(map(len, self.data)))
-        self._chances = self._repeats() / self._repeats().sum()
+        self.chances = self._repeats() / self._repeats().sum()
         per_sequence = sum(number * share for number, share in self.joined.items())
         self.num_batches = max(1, round(len(self.data) / (batch_size * per_sequence)))
         self.summary = (
@@ -109,7 +110,7 @@ class TextLoader(DataLoader):
         the point START before the line. Zeros behind a sequence, -1 behind a text are padding.
         """
         number = self.rng.choice(list(self.joined), p=list(self.joined.values()))
-        firsts = self.rng.choice(len(self.data), self.batch_size * SLICES, p=self._chances)
+        firsts = self.rng.choice(len(self.data), self.batch_size * SLICES, p=self.chances)
         chains = [[first, *self._others(first, number - 1)] for first in firsts.tolist()]
         lengths = [self._lengths[chain].sum() for chain in chains]
         start = self.batch_size * self.rng.integers(SLICES)

@@ -7,6 +7,7 @@ Positions are in pen units, x to the right and y downwards, until `find_words` g
 x-heights: heights of an x in this hand.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -47,12 +48,7 @@ def find_words(lines):
     one where a line begins, and kept between 0.6 and 2 times the usual one elsewhere.
     """
     parts = [split_words(line) for line in lines]
-    size = X_HEIGHT
-    for _ in range(2):
-        guides = [guide_lines([strokes for _, strokes in words], size) for words in parts]
-        heights = np.array([low - high for pairs in guides for low, high in pairs])
-        small = [has_small(text) for words in parts for text, _ in words]
-        size = np.median(heights[small]) if any(small) else CAPITAL * np.median(heights)
+    size, guides = find_guides(parts)
     lines = [make_words(*both, size) for both in zip(parts, guides, strict=True)]
     gaps = [word.gap for words in lines for word in words[1:]]
     usual = max(np.median(gaps), 0.5) if gaps else 1.0
@@ -63,20 +59,38 @@ def find_words(lines):
     return lines
 
 
+def find_guides(parts):
+    """The x-height of the hand that wrote lines, lists of words (text, strokes), and the guide
+    lines of each word of each line.
+    """
+    size = X_HEIGHT
+    for _ in range(2):
+        guides = [guide_lines([strokes for _, strokes in words], size) for words in parts]
+        heights = np.array([low - high for pairs in guides for low, high in pairs])
+        small = [has_small(text) for words in parts for text, _ in words]
+        size = np.median(heights[small]) if any(small) else CAPITAL * np.median(heights)
+    return size, guides
+
+
+def steady(lows, size):
+    """The heights of words' baselines [W]; one that is far from those of the neighbours, as
+    quotation marks may give, is theirs.
+    """
+    around = [np.median(lows[max(k - 2, 0) : k + 3]) for k in range(len(lows))]
+    return np.where(np.abs(lows - around) < STRAY * size, lows, around)
+
+
 def make_words(parts, guides, size):
     """The Words of one line from its words (text, strokes), their guide lines and the hand's size.
 
     Where a word and its neighbours are larger or smaller by more than SAME_SIZE, they are made as
-    large as the rest; capitals alone tell no x-height and stay as they are. A baseline far from
-    that of the neighbours, as quotation marks may give, is theirs.
+    large as the rest; capitals alone tell no x-height and stay as they are.
     """
-    lows, heights = np.array(guides)[:, 0], -np.diff(guides)[:, 0]
+    lows, heights = steady(np.array(guides)[:, 0], size), -np.diff(guides)[:, 0]
     heights[[not has_small(text) for text, _ in parts]] = size
     words, right = [], 0.0
     for k, (text, strokes) in enumerate(parts):
-        around = slice(max(k - 2, 0), k + 3)
-        low, height = np.median(lows[around]), np.median(heights[around])
-        low = lows[k] if abs(lows[k] - low) < STRAY * size else low
+        low, height = lows[k], np.median(heights[max(k - 2, 0) : k + 3])
         unit = height / np.clip(height / size, 1 / SAME_SIZE, SAME_SIZE)
         (left, _), (end, _) = box(strokes)
         moved = [dash((stroke - [left, low]) / unit) for stroke in strokes]
@@ -110,11 +124,24 @@ def dash(stroke):
 
 def split_words(line):
     """The words of a line from left to right: pairs of text and strokes, in the order of drawing.
+    Words joined by a stroke are one.
+    """
+    strokes, numbers = number_strokes(line)
+    words, waiting = [], []
+    for text, chosen in zip(line.text.split(), numbers, strict=True):
+        waiting.append(text)
+        if chosen:
+            words.append((" ".join(waiting), [strokes[k] for k in chosen]))
+            waiting = []
+    return words
+
+
+def number_strokes(line):
+    """The strokes [k, 2] of a line, and for each of its words the numbers of its strokes.
 
     Strokes, sorted by the middle of their width, are cut into as many runs as there are words, so
     that the window's shares and the gaps between runs, both in nats, add up to the most.
     """
-    texts = line.text.split()
     xy = np.cumsum(line.strokes[:, :2], axis=0, dtype=float)
     ends = np.flatnonzero(line.strokes[:-1, 2] > 0.5) + 1
     strokes = np.split(xy, ends)
@@ -126,13 +153,7 @@ def split_words(line):
     gaps = np.minimum.accumulate(left[order][::-1])[::-1][1:]
     gaps = gaps - np.maximum.accumulate(right[order])[:-1]
     cuts = best_cuts(shares[order], np.clip(gaps, -FAR, FAR) / NAT)
-    words, waiting = [], []
-    for text, start, end in zip(texts, cuts[:-1], cuts[1:], strict=True):
-        waiting.append(text)
-        if start < end:
-            words.append((" ".join(waiting), [strokes[k] for k in sorted(order[start:end])]))
-            waiting = []
-    return words
+    return strokes, [sorted(order[start:end].tolist()) for start, end in itertools.pairwise(cuts)]
 
 
 def word_weights(line):

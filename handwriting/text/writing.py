@@ -2,8 +2,9 @@
 
 The loop over points is compiled once for texts of up to 120 characters and a number of lines. A
 line ends at the end of a stroke where the network says so and its window looks at the last
-character. Of several drawings the one of the fewest points is kept: hesitant lines are hard to
-read. A line with far more or less ink than its text needs is drawn again.
+character. Of several drawings the one is kept that a reader reads best, or without a reader the one
+of the fewest points: hesitant lines are hard to read. A line with far more or less ink than its
+text needs, or with a word that is misread, is drawn again.
 
 Axes as in model.py. A line's text is its symbols, ends and padding behind it (alphabet.py).
 """
@@ -16,8 +17,10 @@ from handwriting.network.backend import compiled, tf
 from handwriting.network.mixture import Mixture, sample_point
 from handwriting.network.sampling import CHUNK, GROUP, draw_noise
 from handwriting.text.alphabet import ENDS, check_text, encode
+from handwriting.text.choosing import Reading, choose, read_back
 from handwriting.text.hands import Style
 from handwriting.text.lines import MOST_POINTS, POINTS, baseline, find_problem
+from handwriting.text.reader import read_reader
 
 import numpy as np
 
@@ -27,7 +30,7 @@ GONE = 0.01  # of the window's weight left on a text: it has run past the end
 MOST_CHARACTERS = 500  # of a line: memory for its window grows with their square
 BIAS = 2.0  # at which texts are drawn where none is given: what reads best
 CANDIDATES = 3  # drawings of a line, of which the best is kept
-TRIES = 4  # times that they are drawn, until it is good
+TRIES, READ_TRIES = 4, 2  # times that they are drawn, until it is good, and until it is read right
 # What a hand is drawn at random with, where several texts share one.
 HAND = "the quick brown fox jumps over a lazy dog"
 
@@ -40,6 +43,13 @@ class Line(NamedTuple):
     params: Mixture  # of each point, [n, M], in pen units
     window: np.ndarray  # float32 [n, U]: the window's weights over the text's characters
     problem: str  # what is wrong with it, or the empty string
+    reading: Reading = Reading()  # how it is read back
+
+    @property
+    def misread(self):
+        """Its words that are hard to read."""
+        words = self.text.split()
+        return [words[number] for number in self.reading.misread]
 
 
 class Pen(NamedTuple):
@@ -185,16 +195,6 @@ def level(strokes, params):
     return strokes, params._replace(mu2=mu2, sigma2=sigma2, rho=rho)
 
 
-def draw_best(model, sess, texts, candidates, *args):
-    """Of so many drawings of each text the one with no problem and the fewest points; args: the
-    others of draw_lines."""
-    lines = draw_lines(model, sess, texts * candidates, *args)
-    return [
-        min(lines[k :: len(texts)], key=lambda line: (bool(line.problem), len(line.strokes)))
-        for k in range(len(texts))
-    ]
-
-
 def write_texts(model, sess, texts, bias, style=None):
     """write_lines of texts that nobody has checked yet, without spaces around them, for which the
     network draws stray letters. Raises UserError.
@@ -213,7 +213,8 @@ def write_lines(model, sess, texts, bias, style=None, one_hand=True, limit=None,
 
     sess: a tf.random.Generator. bias: as in `mixture`. style: a Style, or None: a hand at random,
     the same for all texts if one_hand. limit: points of a line, at most. candidates: drawings of
-    each, of which the best is kept. Lines that went wrong are drawn again, three times at most.
+    each, of which the best is kept. Lines that went wrong are drawn again, three times at most, and
+    those with misread words once.
     progress: a function that is told, again and again, how many lines are done, a float.
     Raises UserError, before anything is drawn, for a text that is too long. Characters are checked
     where texts come in (`check_text`).
@@ -229,16 +230,20 @@ def write_lines(model, sess, texts, bias, style=None, one_hand=True, limit=None,
         known = [word for word in HAND.split() if set(word) <= set(model.alphabet)]
         (hand,) = write_lines(model, sess, [" ".join(known) or texts[0]], bias)
         style = Style(hand.strokes, hand.text)
-    lines, wrong = [None] * len(texts), range(len(texts))
-    for _ in range(TRIES):
+    reader = read_reader() if candidates > 1 and not limit else None
+    drawings, wrong = [[] for _ in texts], range(len(texts))
+    for tries in range(1, TRIES + 1):
         todo, num = [texts[k] for k in wrong], len(wrong)
-        drawn = draw_best(
-            model, sess, todo, candidates, bias, style, limit,
+        drawn = draw_lines(
+            model, sess, todo * candidates, bias, style, limit,
             lambda share, num=num: progress(len(texts) - num + share * num),
         )  # fmt: skip
-        for k, line in zip(wrong, drawn, strict=True):
-            lines[k] = line
-        wrong = [k for k in wrong if lines[k].problem]
+        drawn = read_back(reader, drawn) if reader else drawn
+        for row, k in enumerate(wrong):
+            drawings[k] += drawn[row::num]
+        lines = choose(reader, drawings, style is not None)
+        misread = [bool(line.misread) and tries < READ_TRIES for line in lines]
+        wrong = [k for k, line in enumerate(lines) if line.problem or misread[k]]
         if not wrong:
             break
     return lines
