@@ -83,7 +83,7 @@ def make_train_step(reader, optimizer, dropout):
         with tf.GradientTape() as tape:
             losses = ctc_losses(reader.logits(frames, lengths, dropout), lengths, chars)
             loss = tf.reduce_sum(losses) / tf.math.count_nonzero(chars > 0, dtype=tf.float32)
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        optimizer.apply(tape.gradient(loss, [v.value for v in variables]), variables)
         return loss
 
     return train_step
@@ -113,6 +113,7 @@ def train(args):
     total, seen, step, losses, best = args.num_epochs * len(data.data), 0, 0, [], np.inf
     with progress_bar("training", total, "lines") as bar:
         while seen < total:
+            epoch = seen // len(data.data)
             for batch in draw_batches(data, rng):
                 step += 1
                 falling = 0.5 + 0.5 * np.cos(np.pi * min(1.0, seen / total))
@@ -120,12 +121,12 @@ def train(args):
                 losses.append(float(train_step(*batch)))
                 seen += len(batch[0])
                 bar.update(len(batch[0]))
-            if seen < total and seen // len(data.data) == (seen - LINES) // len(data.data):
+            if seen < total and seen // len(data.data) == epoch:
                 continue
             rate = error_rate(reader, data.valid_data, data.valid_texts)
-            say(f"epoch {min(seen / len(data.data), args.num_epochs):.0f} of {args.num_epochs}: "
-                f"loss {np.mean(losses):.3f} nats a character, {100 * rate:.2f} % of the "
-                "validation lines' characters misread")  # fmt: skip
+            epoch = min(seen // len(data.data), args.num_epochs)
+            say(f"epoch {epoch} of {args.num_epochs}: loss {np.mean(losses):.3f} nats a character, "
+                f"{100 * rate:.2f} % of the validation lines' characters misread")  # fmt: skip
             losses = []
             if rate < best:
                 best = rate

@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 
 from handwriting.files import UserError
-from handwriting.network.backend import tf
+from handwriting.network.backend import keras, tf
 from handwriting.network.checkpoint import BEST, TEXT, assign, read_tensors
 from handwriting.text.alphabet import encode
 from handwriting.text.edits import greedy_ctc
@@ -128,7 +128,7 @@ def ctc_losses(logits, lengths, chars):
 class Reader:
     """The network: a convolution, blocks of one with a residual each, logits of the symbols.
 
-    alphabet: the characters that it knows. variables: name -> tf.Variable.
+    alphabet: the characters that it knows. variables: name -> keras.Variable.
     """
 
     def __init__(self, alphabet, channels, seed=0):
@@ -136,9 +136,9 @@ class Reader:
 
         def add(name, *shape):
             size = 1 / np.sqrt(np.prod(shape[:-1]))
-            kernel = rng.normal(0, size, shape).astype(np.float32)
-            self.variables[f"{name}.kernel"] = tf.Variable(kernel)
-            self.variables[f"{name}.bias"] = tf.Variable(tf.zeros(shape[-1:]))
+            values = {"kernel": rng.normal(0, size, shape), "bias": np.zeros(shape[-1])}
+            for kind, value in values.items():
+                self.variables[f"{name}.{kind}"] = keras.Variable(value, dtype="float32")
 
         add("input", 3, FEATURES, channels)
         for k in range(len(DILATIONS)):
@@ -152,7 +152,7 @@ class Reader:
         """Logits [B, N, V] of frames [B, N, D], of which each line has so many."""
 
         def convolve(x, name, dilation=1):
-            kernel, bias = (self.variables[f"{name}.{kind}"] for kind in ("kernel", "bias"))
+            kernel, bias = (self.variables[f"{name}.{kind}"].value for kind in ("kernel", "bias"))
             return tf.nn.conv1d(x, kernel, 1, "SAME", dilations=dilation) + bias
 
         mask = tf.sequence_mask(lengths, tf.shape(frames)[1], tf.float32)[..., None]
