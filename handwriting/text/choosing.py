@@ -47,11 +47,13 @@ def words_read(read, text):
 
 
 def read_back(reader, lines):
-    """The lines, each with its Reading.
+    """The lines, each with its Reading; without a reader (None) as they are.
 
     A word is misread where the strokes are likelier, by DOUBT, to say something else. One with a
     character that the reader does not know is never misread.
     """
+    if not (reader and lines):
+        return lines
     logits = reader.look([line.strokes for line in lines])
     nats = reader.log_probabilities(logits, [line.text for line in lines])
     parts = [words_read(reader.text(z), line.text) for z, line in zip(logits, lines, strict=True)]
@@ -75,17 +77,16 @@ def read_back(reader, lines):
     return found
 
 
-def choose(reader, drawings, one_hand):
-    """The best Line of each list of drawings, which have been read back; without a reader as well.
+def choose(reader, drawings, styles):
+    """The best Line of each list of drawings, which have been read back if there is a reader.
 
-    one_hand: whether drawings of a text are in one hand, so that words of one fit another.
+    styles: for each text the hand of its drawings, so that words of one fit another; None where
+    each is in its own.
     """
     best = [min(lines, key=rank) for lines in drawings]
-    if reader is None or not one_hand:
-        return best
-    rows = [k for k, line in enumerate(best) if line.reading.misread]
-    mended = read_back(reader, [mend(best[k], drawings[k]) for k in rows]) if rows else []
-    for k, line in zip(rows, mended, strict=True):
+    mended = [mend(best[k], drawings[k]) if styles[k] else best[k] for k in range(len(best))]
+    rows = [k for k, line in enumerate(mended) if line is not best[k]]
+    for k, line in zip(rows, read_back(reader, [mended[k] for k in rows]), strict=True):
         best[k] = min(best[k], line, key=rank)
     return best
 

@@ -105,41 +105,51 @@ def read_style(model, points, chars):
     return model(points, chars=chars)[1]
 
 
-def begin(model, texts, style):
-    """The Pen before the first point of texts (str), and their symbols [B, U, V], one-hot."""
+def begin(model, texts, styles):
+    """The Pen before the first point of each text (str), in its Style or None, and the texts'
+    symbols [B, U, V], one-hot.
+    """
     longest = max(map(len, texts)) + ENDS
     width = max(WIDTH, 1 << (longest - 1).bit_length())
     chars = tf.constant(encode(texts, model.alphabet, width))
-    states, point = model.initial_state(len(texts)), START
-    if style is not None:
-        scale = np.array([model.data_scale, model.data_scale, 1.0])
-        points = np.vstack([START, style.strokes.clip(-LIMIT, LIMIT) / scale]).astype(np.float32)
-        states = read_style(model, tf.tile(points[None, :-1], [len(texts), 1, 1]), chars)
-        point = points[-1]
+    scale = np.array([model.data_scale, model.data_scale, 1.0])
+    rows, points, states = [], [], []
+    for style in {id(style): style for style in styles}.values():
+        own = [row for row, other in enumerate(styles) if other is style]
+        line = np.float32([START])
+        states.append(model.initial_state(len(own)))
+        if style is not None:
+            line = np.vstack([line, style.strokes.clip(-LIMIT, LIMIT) / scale]).astype(np.float32)
+            given = tf.tile(line[None, :-1], [len(own), 1, 1])
+            states[-1] = read_style(model, given, tf.gather(chars, own))
+        rows, points = rows + own, points + [line[-1]] * len(own)
+    order = np.argsort(rows)
+    states = tf.nest.map_structure(lambda *parts: tf.gather(tf.concat(parts, 0), order), *states)
     nothing = tf.zeros([len(texts)], tf.int32)
-    point = tf.constant(np.tile(np.float32(point), [len(texts), 1]))
+    point = tf.constant(np.array(points)[order])
     return Pen(point, states, nothing > 0, nothing), model.one_hot(chars)
 
 
-def draw_lines(model, sess, texts, bias, style, limit, progress=None):
+def draw_lines(model, sess, texts, bias, styles, limit, progress=None):
     """One drawing of each text: a list of Line.
 
-    sess: a tf.random.Generator. style: a Style, or None for any hand, each text in its own. limit:
-    points of a line, at most, or None. progress: a function that is told which share of all is
-    drawn, about, again and again.
+    sess: a tf.random.Generator. styles: for each text a Style, or None for any hand. limit: points
+    of a line, at most, or None. progress: a function that is told which share of all is drawn,
+    about, again and again.
     """
     size = next((size for size in SIZES if size >= len(texts)), GROUP)
     order = sorted(range(len(texts)), key=lambda k: len(texts[k]))  # groups of like length
     order += order[:1] * (-len(texts) % size)
-    before = style.text + " " if style else ""
+    before = [style.text + " " if style else "" for style in styles]
     groups, filling = [], np.arange(len(order)) >= len(texts)
     for start in range(0, len(order), size):
         rows = order[start : start + size]
-        pen, chars = begin(model, [before + texts[k] for k in rows], style)
+        pen, chars = begin(model, [before[k] + texts[k] for k in rows], [styles[k] for k in rows])
         pen = pen._replace(done=tf.constant(filling[start : start + size]))
         lengths = np.array([len(texts[k]) for k in rows], np.int32)
         most = np.minimum(MOST_POINTS * (lengths + 1), limit or np.iinfo(np.int32).max)
-        groups.append([pen, chars, tf.constant(len(before) + lengths - 1), tf.constant(most)])
+        last = lengths - 1 + [len(before[k]) for k in rows]
+        groups.append([pen, chars, tf.constant(last, tf.int32), tf.constant(most)])
     chunks = []
     while not all(np.all(pen.done) for pen, *_ in groups):
         noise = tf.split(draw_noise(sess, CHUNK, len(order)), len(groups), axis=1)
@@ -158,7 +168,7 @@ def draw_lines(model, sess, texts, bias, style, limit, progress=None):
         for row, k in enumerate(order[number * size : (number + 1) * size]):
             if k not in lines:
                 kept = slice(0, int(pen.count[row])), row
-                place = slice(len(before), len(before) + len(texts[k]))
+                place = slice(len(before[k]), len(before[k]) + len(texts[k]))
                 drawn = points[kept], z_hats[kept], phis[kept][:, place]
                 lines[k] = make_line(model, texts[k], *drawn, bias)
     return [lines[k] for k in range(len(texts))]
@@ -231,19 +241,22 @@ def write_lines(model, sess, texts, bias, style=None, one_hand=True, limit=None,
         (hand,) = write_lines(model, sess, [" ".join(known) or texts[0]], bias)
         style = Style(hand.strokes, hand.text)
     reader = read_reader() if candidates > 1 and not limit else None
-    drawings, wrong = [[] for _ in texts], range(len(texts))
+    drawings, styles, wrong = [[] for _ in texts], [style for _ in texts], range(len(texts))
     for tries in range(1, TRIES + 1):
-        todo, num = [texts[k] for k in wrong], len(wrong)
+        todo, hands, num = [texts[k] for k in wrong], [styles[k] for k in wrong], len(wrong)
         drawn = draw_lines(
-            model, sess, todo * candidates, bias, style, limit,
+            model, sess, todo * candidates, bias, hands * candidates, limit,
             lambda share, num=num: progress(len(texts) - num + share * num),
         )  # fmt: skip
-        drawn = read_back(reader, drawn) if reader else drawn
+        drawn = read_back(reader, drawn)
         for row, k in enumerate(wrong):
             drawings[k] += drawn[row::num]
-        lines = choose(reader, drawings, style is not None)
+        lines = choose(reader, drawings, styles)
         misread = [bool(line.misread) and tries < READ_TRIES for line in lines]
         wrong = [k for k, line in enumerate(lines) if line.problem or misread[k]]
         if not wrong:
             break
+        for k in wrong:  # go on in the hand of what is right but for some words
+            if not (lines[k].problem or styles[k]) and 2 * len(texts[k]) < MOST_CHARACTERS:
+                drawings[k], styles[k] = [lines[k]], Style(lines[k].strokes, texts[k])
     return lines

@@ -27,6 +27,7 @@ class FakeReader:
         self.found, self.nats = found, nats
 
     def look(self, lines):
+        """The texts themselves stand for logits."""
         return list(self.found[: len(lines)])
 
     def text(self, logits):
@@ -109,8 +110,8 @@ def test_the_best_read_is_kept_then_the_likeliest_then_the_shortest():
         short._replace(reading=read, problem="bad"),
     ]
     for number in range(len(lines)):
-        assert choose(object(), [lines[number:]], False)[0] is lines[[3, 3, 3, 3, 4][number]]
-    assert choose(None, [[long, short]], True) == [short]  # as long as nobody reads
+        assert choose(object(), [lines[number:]], [None])[0] is lines[[3, 3, 3, 3, 4][number]]
+    assert choose(None, [[long, short]], [True]) == [short]  # as long as nobody reads
 
 
 def test_a_misread_word_is_taken_from_another_drawing_and_what_follows_makes_room():
@@ -153,29 +154,38 @@ def test_a_mended_line_is_kept_only_where_it_reads_better(read, kept):
     best = make_line([(50, 50)] * 3)._replace(reading=Reading((1,), 1, -1.0))
     other = make_line([(90, 90)] * 3)._replace(reading=Reading((2,), 2, -1.0))
     reader = FakeReader([read], {read: -1.0})
-    (line,) = choose(reader, [[best, other]], True)
+    (line,) = choose(reader, [[best, other]], [True])
     assert (line is not best) == kept
-    assert choose(reader, [[best, other]], False) == [best]  # of two hands
+    assert choose(reader, [[best, other]], [None]) == [best]  # of two hands
 
 
 # ---------------------------------------------------------------------------------------- the loop
 
 
-def test_misread_lines_are_drawn_again_once(monkeypatch):
-    drawn = []
+def test_a_misread_line_is_drawn_again_once_in_its_hand_and_mended(monkeypatch):
+    drawn, styles = [], []
 
-    def draw_lines(model, sess, texts, *_):
+    def draw_lines(model, sess, texts, bias, hands, *_):
         drawn.append(texts)
+        styles.append(hands)
         return [make_line([(50, 50)] * 3, text=text) for text in texts]
 
-    found = iter(["ab cd ef", "xx cd ef", "ab cd ef", "xx cd ef", "ab cd xx", "ab cx ef"])
+    found = ["ab cd ef", "xx cd ef", "ab cd ef", "xx cd ef", "ab cd xx", "ab cx ef", "ab cd ef"]
+    found = iter(found)
+    reader = FakeReader([], {"ab cd ef": -9.0, "xx cd ef": -1, "ab cd xx": -2, "ab cx ef": -3.0})
     monkeypatch.setattr(FakeReader, "look", lambda self, lines: [next(found) for _ in lines])
     monkeypatch.setattr(writing, "draw_lines", draw_lines)
-    reader = FakeReader([], {"ab cd ef": -9.0, "xx cd ef": -1, "ab cd xx": -2, "ab cx ef": -3.0})
     monkeypatch.setattr(writing, "read_reader", lambda: reader)
     lines = write_lines(None, None, [TEXT, TEXT], 2.0, None, False, candidates=2)
-    assert [len(texts) for texts in drawn] == [4, 2]
-    assert [line.misread for line in lines] == [[], ["cd"]]
+    assert drawn == [[TEXT] * 4, [TEXT] * 2] and styles[0] == [None] * 4
+    assert [style.text for style in styles[1]] == [TEXT] * 2
+    assert [line.misread for line in lines] == [[], []] and next(found, None) is None
+
+    found = iter(["xx cd ef"] * 4)  # nothing can mend it
+    lines = write_lines(None, None, [TEXT], 2.0, None, False, candidates=2)
+    assert lines[0].misread == ["ab"] and next(found, None) is None
+    lines = write_lines(None, None, [TEXT], 2.0, None, False, candidates=1)  # nothing to choose
+    assert lines[0].misread == []
 
 
 def test_words_that_stay_misread_are_told_in_one_warning(monkeypatch, capsys):
