@@ -66,9 +66,9 @@ def read_back(reader, lines):
     words = [line.text.split() for line in lines]
     meant = [parts[k][:n] + words[k][n : n + 1] + parts[k][n + 1 :] for k, n in doubted]
     texts = [" ".join(found) for found in [*(parts[k] for k, _ in doubted), *meant]]
-    both = reader.log_probabilities([logits[k] for k, _ in doubted] * 2, texts)
-    lost = both[: len(doubted)] - both[len(doubted) :]
-    misread = [pair for pair, nats in zip(doubted, lost, strict=True) if nats > DOUBT]
+    nats_of = reader.log_probabilities([logits[k] for k, _ in doubted] * 2, texts)
+    as_read, as_meant = nats_of[: len(doubted)], nats_of[len(doubted) :]
+    misread = [pair for pair, lost in zip(doubted, as_meant < as_read - DOUBT, strict=True) if lost]
     found = []
     for k, line in enumerate(lines):
         numbers = tuple(number for row, number in misread if row == k)

@@ -98,10 +98,11 @@ def pictures(x, y, down, places):
 def pad(lines):
     """Frames of lines, a list of [N, D], as one array, and their numbers, int32 [B]."""
     lengths = np.array(list(map(len, lines)), np.int32)
-    padded = np.zeros([len(lines), -(-lengths.max() // PADDING) * PADDING, *lines[0].shape[1:]])
+    shape = len(lines), -(-lengths.max() // PADDING) * PADDING, lines[0].shape[1]
+    padded = np.zeros(shape, np.float32)
     for row, line in zip(padded, lines, strict=True):
         row[: len(line)] = line
-    return padded.astype(np.float32), lengths
+    return padded, lengths
 
 
 # ----------------------------------------------------------------------------------------- network
@@ -186,20 +187,22 @@ class Reader:
 
         Characters that the reader does not know count as if they were not there.
         """
-        if not texts:
-            return np.zeros(0)
-        padded, lengths = pad(logits)
-        chars = encode(texts, self.alphabet)
-        known = [row[row > 0].tolist() for row in chars]
-        chars[[not row for row in known], 0] = 1  # the operation takes no empty text
-        nats = -ctc_losses(padded, lengths, chars).numpy().astype(float)
-        for k, row in enumerate(known):
-            needed = len(row) + sum(a == b for a, b in itertools.pairwise(row))
-            if not row:
-                nats[k] = tf.nn.log_softmax(logits[k]).numpy()[:, 0].sum()
-            elif needed > lengths[k]:
-                nats[k] = -np.inf
-        return nats
+        found = []
+        for start in range(0, len(texts), BATCH):
+            part = slice(start, start + BATCH)
+            padded, lengths = pad(logits[part])
+            chars = encode(texts[part], self.alphabet)
+            known = [row[row > 0].tolist() for row in chars]
+            chars[[not row for row in known], 0] = 1  # the operation takes no empty text
+            nats = -ctc_losses(padded, lengths, chars).numpy().astype(float)
+            for k, row in enumerate(known):
+                needed = len(row) + sum(a == b for a, b in itertools.pairwise(row))
+                if not row:
+                    nats[k] = tf.nn.log_softmax(logits[start + k]).numpy()[:, 0].sum()
+                elif needed > lengths[k]:
+                    nats[k] = -np.inf
+            found.append(nats)
+        return np.concatenate([np.zeros(0), *found])
 
 
 def load_reader(folder):
