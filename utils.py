@@ -10,6 +10,7 @@ Sources: David Ha's post "Handwriting Generation Demo in TensorFlow" (2015) and 
 Handwriting Database.
 """
 
+import hashlib
 import itertools
 import os
 import random  # noqa: F401, the post's transcript says random.choice after `%run -i utils.py`
@@ -28,6 +29,8 @@ from handwriting.ink.database import Lines
 from handwriting.ink.export import write_line_strokes  # noqa: F401, handed on
 from handwriting.ink.line_strokes import parse_line
 from handwriting.ink.points import LIMIT, START, check_size
+from handwriting.ink.unipen import find_unipen
+from handwriting.ink.unipen_lines import parse_folder
 
 import numpy as np
 from tqdm import tqdm
@@ -76,19 +79,25 @@ def parse_source(source, others=()):
 def load_lines(data_dir):
     """The folder that the data comes from (data_dir, or the demo in it) and its Lines.
 
-    From the cache if there is one and its source has not changed, else from the source; and from
-    the recordings of hands there.
+    From the cache if there is one and its sources have not changed, else from the database and
+    UNIPEN; and from the recordings of hands there.
     """
-    sources = database.find_sources(data_dir)
-    before = database.fingerprint(sources) if sources else None
+    sources, pens = database.find_sources(data_dir), find_unipen(data_dir)[:1]
+
+    def fingerprint():
+        parts = [(sources, ".xml")] * bool(sources) + [(pens, "")] * len(pens)
+        return "".join(database.fingerprint(*part) for part in parts) or None
+
+    before = fingerprint()
     lines = cache.read_cache(data_dir, before)
-    if lines is None and sources:
-        lines = parse_source(sources[0], sources[1:])
-        if database.fingerprint(sources) == before:
+    if lines is None and before:
+        parts = [parse_source(sources[0], sources[1:])] if sources else []
+        lines = database.merge_lines(parts + [parse_folder(path) for path in pens])
+        if fingerprint() == before:
             cache.write_cache(data_dir, before, lines)
         else:
             lines.notes.append(
-                f"{sources[0]} changed while its {len(lines.names)} lines were read, so they may "
+                f"{data_dir} changed while its {len(lines.names)} lines were read, so they may "
                 "not be all and no cache was written; start again when it is complete."
             )
     if lines is not None:
@@ -109,18 +118,38 @@ def load_lines(data_dir):
 
 # ------------------------------------------------------------------------------- minibatches
 
+FEW_HANDS = 20  # of UNIPEN: fewer are divided as forms are
+
 
 def split_lines(data_dir, names, lengths):
     """Two lists of bool, one per line of these lengths: trains, validates.
 
     By the database's own lists if they lie in data_dir: forms of trainset, testset_t and testset_f
     train, but every 20th of them validates; testset_v is kept for tests, and other lines do
-    neither. Without lists every 20th form validates; where that is more than a tenth of the lines,
-    as of one hand's, a tenth of the lines, and where forms are not known, every 20th line; the
-    first line is among them. A lone line trains.
+    neither. Of UNIPEN a tenth of the writers validates and another is kept for tests, by a hash of
+    their names. Without lists every 20th form validates; where that is more than a tenth of the
+    lines, as of one hand's, a tenth of the lines, and where forms are not known, every 20th line;
+    the first line is among them. A lone line trains.
     """
-    found = [name for name in database.LISTS if os.path.exists(os.path.join(data_dir, name))]
     forms = database.form_names(names)
+    pens = {form for form in forms if form.startswith(database.PENS)}
+    if len(pens) < FEW_HANDS:
+        return split_forms(data_dir, forms, lengths)
+    rest = [k for k, form in enumerate(forms) if form not in pens]
+    folds = {form: int(hashlib.sha256(form.encode()).hexdigest(), 16) % 10 for form in pens}
+    trains = [folds.get(form, 0) > 1 for form in forms]
+    validates = [folds.get(form) == 0 for form in forms]
+    if rest:
+        others = split_forms(data_dir, [forms[k] for k in rest], [lengths[k] for k in rest])
+        for k, trained, validated in zip(rest, *others, strict=True):
+            trains[k], validates[k] = trained, validated
+    return trains, validates
+
+
+def split_forms(data_dir, forms, lengths):
+    """What `split_lines` tells of lines by their forms (empty where they are not known), but for
+    UNIPEN's."""
+    found = [name for name in database.LISTS if os.path.exists(os.path.join(data_dir, name))]
     if found and forms:
         missing = [name for name in database.LISTS if name not in found]
         if missing:
@@ -150,6 +179,8 @@ class DataLoader:
 
     raw_data: all lines, int16 [n, 3] each, pen units, sorted by name; names: theirs, or None.
     texts: parallel to raw_data, what each line says, a string, or None where that is not known.
+    hands: parallel to raw_data, whose hand each line is in, as far as is known: its form, of UNIPEN
+    its writer, of a recording its file; None as in names.
     trains, validates: parallel to raw_data, two lists of bool; see `split_lines`.
     data: the training lines with more than seq_length + 2 points; valid_data: the validation lines
     of two points or more, whole. Both float32 [n, 3], moves capped to [-limit, limit] pen units,
@@ -180,6 +211,7 @@ class DataLoader:
         self.folder, lines = load_lines(os.fspath(data_dir))
         self.raw_data, self.names, self.num_damaged, _, texts = lines
         self.texts = texts or [None] * len(self.raw_data)
+        self.hands = database.form_names(self.names) or [None] * len(self.raw_data)
 
         self.trains, self.validates = split_lines(
             self.folder, self.names, list(map(len, self.raw_data))
@@ -234,22 +266,27 @@ class DataLoader:
         return points, offsets, [points[start:end] for start, end in itertools.pairwise(offsets)]
 
     def select(self, split):
-        """The places in raw_data of a split's lines of two points or more: "valid", "all", or a
-        list SPLIT.txt of forms in the data folder.
+        """The places in raw_data of a split's lines of two points or more: "valid", "all", "test"
+        (UNIPEN's writers who are kept for tests), or a list SPLIT.txt of forms in the data folder.
 
         Raises UserError if there is no such list or line, or the cache does not name its lines.
         """
         path = os.path.join(self.folder, f"{split}.txt")
         chosen = self.validates if split == "valid" else [True] * len(self.raw_data)
-        if split not in ("valid", "all"):
+        if split == "test":
+            used = zip(self.hands, self.trains, self.validates, strict=True)
+            chosen = [
+                str(hand).startswith(database.PENS) and not (trains or validates)
+                for hand, trains, validates in used
+            ]
+        elif split not in ("valid", "all"):
             listed = database.read_list(path)
             if self.names is None:
                 raise UserError(
                     f"The cache in {self.folder} has no names of lines, so the list {path} does "
                     "not tell which are meant; put the database's own files there and delete it."
                 )
-            forms = database.form_names(self.names)
-            chosen = [form in listed for form in forms]
+            chosen = [hand in listed for hand in self.hands]
         places = [k for k, line in enumerate(self.raw_data) if chosen[k] and len(line) >= 2]
         if not places:
             words = f"No line in {self.folder} is of a form in {path}"

@@ -12,7 +12,14 @@ import pickle
 import warnings
 
 from handwriting.files import UserError, atomic_write
-from handwriting.ink.database import Lines, find_sources, fingerprint, form_names, read_texts
+from handwriting.ink.database import (
+    PENS,
+    Lines,
+    find_sources,
+    fingerprint,
+    form_names,
+    read_texts,
+)
 
 import numpy as np
 
@@ -136,6 +143,7 @@ def write_cache(data_dir, source, lines):
     stream = dump_arrays(lines.raw_data)
     index = {"cache": hashlib.sha256(stream).hexdigest(), "source": source}
     index |= {"damaged": lines.num_damaged, "notes": lines.notes, "names": lines.names}
+    index |= {"texts": lines.texts} if lines.texts else {}
     try:
         # The cache first: a crash in between leaves a cache that the old index does not fit.
         for name, content in ((CACHE, stream), (INDEX, json.dumps(index, indent=0).encode())):
@@ -156,19 +164,26 @@ def add_texts(data_dir, lines):
         return lines
     sources, path = find_sources(data_dir, ".txt"), os.path.join(data_dir, INDEX)
     source, index = fingerprint(sources[:1], ".txt") if sources else None, load_index(path)
-    ours, texts = index.get("names") == lines.names, index.get("texts")
+    ours = index.get("names") == lines.names
+    texts = lines.texts or (index.get("texts") if ours else None)
     good = isinstance(texts, list) and all(isinstance(text, str | None) for text in texts)
     good = good and len(texts) == len(lines.names)
-    good = good and source in (None, index.get("texts_source"))
-    if not (sources or (ours and good)):
-        return lines._replace(texts=[None] * len(lines.names))
-    if not (ours and good):
-        texts = read_texts(sources[0], lines.names)
-    if ours and not good:
-        index |= {"texts_source": source, "texts": texts}
-        # If this fails they are read again the next time, in a moment.
-        with contextlib.suppress(OSError), atomic_write(path) as file:
-            file.write(json.dumps(index, indent=0).encode())
+    texts = texts if good else [None] * len(lines.names)
+    if sources and not (ours and good and source == index.get("texts_source")):
+        # Those of UNIPEN come with its lines.
+        texts = [
+            text if read is None and name.startswith(PENS) else read
+            for name, text, read in zip(
+                lines.names, texts, read_texts(sources[0], lines.names), strict=True
+            )
+        ]
+        if ours:
+            index |= {"texts_source": source, "texts": texts}
+            # If this fails they are read again the next time, in a moment.
+            with contextlib.suppress(OSError), atomic_write(path) as file:
+                file.write(json.dumps(index, indent=0).encode())
+    if not (sources or any(texts)):
+        return lines._replace(texts=texts)
     forms = form_names(lines.names)
     bare = sorted(set(forms) - set(itertools.compress(forms, texts)))
     shown = ", ".join(bare[:5]) + (", ..." if len(bare) > 5 else "")

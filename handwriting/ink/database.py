@@ -22,9 +22,11 @@ SOURCES = {
     for suffix, name in ((".xml", "linestrokes"), (".txt", "ascii"))
 }
 LISTS = ("trainset.txt", "testset_v.txt", "testset_t.txt", "testset_f.txt")
+PENS = "unipen-"  # what the forms of UNIPEN begin with: each is a writer, called by a hash
 WHERE = (
     f"ask for {ARCHIVE} of the IAM On-Line Handwriting Database (registration at "
-    "https://fki.tic.heia-fr.ch/databases/iam-on-line-handwriting-database) and put it at "
+    "https://fki.tic.heia-fr.ch/databases/iam-on-line-handwriting-database), or get UNIPEN's "
+    "train_r01_v07 (free, doi 10.5281/zenodo.1195803, its archive as it is), and put it at "
 )
 
 
@@ -198,8 +200,25 @@ def fingerprint(sources, suffix=".xml"):
 
 
 def form_names(names):
-    """The form of each line: a01-000u for a01-000u-02. Empty where the names are not known."""
+    """The form of each line, which is of one hand: a01-000u for a01-000u-02; of UNIPEN the writer,
+    of a recording its file. Empty where the names are not known."""
     return [name.rpartition("-")[0] for name in names or ()]
+
+
+def merge_lines(parts):
+    """The Lines of several sources, each sorted by name, as one."""
+    if len(parts) == 1:
+        return parts[0]
+    rows = [
+        row
+        for lines in parts
+        for row in zip(
+            lines.names, lines.raw_data, lines.texts or [None] * len(lines.names), strict=True
+        )
+    ]
+    names, raw_data, texts = map(list, zip(*sorted(rows, key=lambda row: row[0]), strict=True))
+    notes = [note for lines in parts for note in lines.notes]
+    return Lines(raw_data, names, sum(lines.num_damaged for lines in parts), notes, texts)
 
 
 def read_list(path):

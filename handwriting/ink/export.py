@@ -33,18 +33,19 @@ def check_transcription(text, where):
     return text.strip()
 
 
-def written_members(lines, texts=None):
+def written_members(lines, forms, texts=None):
     """Yield (name, content as bytes) of the files of these lines, or of their texts, by forms."""
-    for i in range(0, len(lines), FORM_LINES):
-        group, number = divmod(i // FORM_LINES, 1000)
-        form = f"s{group:02d}-{number:03d}"
-        path = f"s{group:02d}/{form}/{form}"
+    places = {}
+    for k, form in enumerate(forms):
+        places.setdefault(form, []).append(k)
+    for form, members in places.items():
+        path = f"{form.partition('-')[0]}/{form}/{form}"
         if texts is not None:
-            text = "\n".join(texts[i : i + FORM_LINES])
+            text = "\n".join(texts[k] for k in members)
             yield f"ascii/{path}.txt", f"OCR:\n\n{text}\n\nCSR:\n\n{text}\n".encode()
         else:
-            for k, line in enumerate(lines[i : i + FORM_LINES], 1):
-                yield f"lineStrokes/{path}-{k:02d}.xml", line_to_xml(line)
+            for number, k in enumerate(members, 1):
+                yield f"lineStrokes/{path}-{number:02d}.xml", line_to_xml(lines[k])
 
 
 def write_tar(file, members):
@@ -59,11 +60,18 @@ def write_tar(file, members):
             tar.addfile(member, io.BytesIO(content))
 
 
-def write_line_strokes(lines, path, texts=None):
+def number_forms(count):
+    """What the forms of so many lines are called: s00-000, of FORM_LINES lines, and so on."""
+    numbers = (divmod(k // FORM_LINES, 1000) for k in range(count))
+    return [f"s{group:02d}-{number:03d}" for group, number in numbers]
+
+
+def write_line_strokes(lines, path, texts=None, hands=None):
     """Write lines ([n, 3] each, pen units, fractions allowed) as the database does, to a .tar.gz;
     their texts (str each, one line of printable ASCII), if any, to `transcriptions_path(path)`.
 
-    Five lines make a form (s00-000, s00-001, ...). DataLoader reads back every move but a line's
+    Five lines make a form (s00-000, s00-001, ...), or with `hands`, a name for each line, those of
+    one hand. DataLoader reads back every move but a line's
     first, which leads from the origin of the line's box; a line's last point ends its last stroke.
     The same input gives the same bytes. Raises UserError for lines that are no points in pen units,
     for texts that are not such lines, one for each, and for lines without texts where other
@@ -72,7 +80,8 @@ def write_line_strokes(lines, path, texts=None):
     lines = [check_points(line, f"Line {i + 1} to write") for i, line in enumerate(lines)]
     if lines:
         check_size(lines, f"The {len(lines)} lines to write to {path}")
-    parts = {path: written_members(lines)}
+    forms = hands or number_forms(len(lines))
+    parts = {path: written_members(lines, forms)}
     if texts is not None:
         texts = [
             check_transcription(text, f"Text {k} to write") for k, text in enumerate(texts, 1)
@@ -80,7 +89,7 @@ def write_line_strokes(lines, path, texts=None):
         if len(texts) != len(lines):
             numbers = f"{len(texts)} texts for {len(lines)} lines"
             raise UserError(f"There are {numbers} to write to {path}; give each line its own.")
-        parts[transcriptions_path(path)] = written_members(lines, texts)
+        parts[transcriptions_path(path)] = written_members(lines, forms, texts)
     elif os.path.exists(other := transcriptions_path(path)):
         raise UserError(f"{other} would be taken for what {path} says; remove it first.")
     with contextlib.ExitStack() as files:  # all are written before the first is renamed

@@ -13,9 +13,12 @@ from handwriting.files import UserError
 from handwriting.ink.database import transcription
 from handwriting.ink.inkml import read_inkml
 from handwriting.ink.line_strokes import parse_line
-from handwriting.ink.page_lines import estimate_x_height
+from handwriting.ink.page_lines import divide, estimate_x_height
 from handwriting.ink.points import check_points, check_size
 from handwriting.ink.recording import read_file, read_hand, to_line
+from handwriting.ink.unipen import read_unipen_file
+from handwriting.ink.unipen_lines import lines_of_hand
+from handwriting.ink.unipen_lines import to_line as to_int16
 from handwriting.ink.xournal import read_xournal
 
 import numpy as np
@@ -76,6 +79,18 @@ def read_foreign(path):
     return [to_line(strokes, x_height) for strokes in lines], list(texts)
 
 
+def read_unipen(path):
+    """The lines and texts of a UNIPEN file: of its labels, without any its lines of writing."""
+    ink = read_unipen_file(path)
+    labelled = lines_of_hand([ink.segments], [], np.random.default_rng(0))
+    if labelled:
+        return [to_int16(strokes) for _, strokes in labelled], [text for text, _ in labelled]
+    strokes = [component.points() for component in ink.components if component.down]
+    lines = divide([np.column_stack([s, np.zeros(len(s))]) for s in strokes if len(s)])
+    x_height = measure_x_height(lines)
+    return [to_line(strokes, x_height) for strokes in lines], [None] * len(lines)
+
+
 def kind_of(path):
     return os.path.splitext(path)[1].lower()
 
@@ -83,6 +98,7 @@ def kind_of(path):
 FOREIGN = {".inkml": read_inkml, ".svg": read_svg, ".xopp": read_xournal, ".xoj": read_xournal}
 READERS = {".json": read_hand, ".xml": read_line_strokes, ".npy": read_npy}
 READERS |= dict.fromkeys(FOREIGN, read_foreign)
+READERS |= dict.fromkeys((".dat", ".unp", ".unipen", ".tra", ".tes"), read_unipen)
 
 
 def read_ink(path):

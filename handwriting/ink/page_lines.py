@@ -57,16 +57,23 @@ def find_rules(strokes):
 def guess_x_height(strokes):
     """About the x-height of strokes: the median spread of their height, each weighted by how far it
     goes up and down; 0 if none does."""
-    spreads, ways = np.zeros((2, len(strokes)))
-    for k, stroke in enumerate(strokes):
-        way, middle = np.abs(np.diff(stroke[:, 1])), (stroke[1:, 1] + stroke[:-1, 1]) / 2
-        ways[k] = way.sum()
-        if ways[k]:
-            variance = np.average((middle - np.average(middle, weights=way)) ** 2, weights=way)
-            spreads[k] = np.sqrt(variance + np.average(way**2, weights=way) / 12)
+    lengths = np.array(list(map(len, strokes)))
+    number = np.repeat(np.arange(len(strokes)), lengths)
+    y = np.concatenate([stroke[:, 1] for stroke in strokes])
+    inside = number[1:] == number[:-1]
+    number, way = number[1:][inside], np.abs(np.diff(y))[inside]
+    middle = ((y[1:] + y[:-1]) / 2)[inside]
+
+    def total(values):
+        return np.bincount(number, values, len(strokes))
+
+    ways = total(way)
+    some = np.where(ways > 0, ways, 1.0)
+    mean = total(way * middle) / some
+    spreads = np.sqrt((total(way * (middle - mean[number]) ** 2) + total(way**3) / 12) / some)
     order = np.argsort(spreads)
-    total = np.cumsum(ways[order])
-    return spreads[order][np.searchsorted(total, total[-1] / 2)] / STROKE_SPREAD
+    upto = np.cumsum(ways[order])
+    return spreads[order][np.searchsorted(upto, upto[-1] / 2)] / STROKE_SPREAD
 
 
 def find_slope(letters, size):

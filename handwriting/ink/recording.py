@@ -14,7 +14,7 @@ import math
 import os
 
 from handwriting.files import UserError
-from handwriting.ink.database import Lines
+from handwriting.ink.database import Lines, merge_lines
 from handwriting.ink.export import check_transcription
 from handwriting.ink.points import check_size
 
@@ -159,9 +159,9 @@ def add_recordings(data_dir, lines):
     if lines.names is None:
         note = f"{', '.join(found)} in {data_dir} left out: the cache there does not name its lines"
         return lines._replace(notes=[*lines.notes, f"{note}; delete it and put its source there."])
-    rows = list(zip(lines.names, lines.raw_data, lines.texts, strict=True))
+    parts = [lines]
     for name in found:
-        recorded = zip(*read_hand(os.path.join(data_dir, name)), strict=True)
-        rows += [(f"{name[:-5]}-{k:02d}", *line) for k, line in enumerate(recorded, 1)]
-    names, raw_data, texts = map(list, zip(*sorted(rows, key=lambda row: row[0]), strict=True))
-    return lines._replace(raw_data=raw_data, names=names, texts=texts)
+        recorded, texts = read_hand(os.path.join(data_dir, name))
+        names = [f"{name[:-5]}-{k:02d}" for k in range(1, len(recorded) + 1)]
+        parts.append(Lines(recorded, names, 0, [], texts))
+    return merge_lines(parts)
