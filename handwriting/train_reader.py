@@ -17,7 +17,7 @@ from handwriting.network.backend import keras, tf
 from handwriting.network.checkpoint import BEST, write_tensors
 from handwriting.text.alphabet import encode
 from handwriting.text.edits import edit_distance
-from handwriting.text.loader import TextLoader
+from handwriting.text.loader import MISREAD, TextLoader
 from handwriting.text.reader import FEATURES, Reader, ctc_losses, features, load_reader, pad
 
 import numpy as np
@@ -25,6 +25,9 @@ import numpy as np
 FRAMES = 2600  # in a batch, with their padding: about 16 lines of the database
 LINES = 256  # drawn at once, so that lines of a batch are of one length
 WARMUP = 200  # steps in which the learning rate rises
+MOST = 1000  # validation lines, about
+DOUBTFUL = 4.0  # times the batch's loss in nats a character: the line says something else
+WRONG, UNLIKELY = 0.5, 3.0  # of such lines: characters misread, nats a character of the text
 TESTS = ("testset_v", "test")  # parts of the data that nothing learns from
 # Standard deviations of what changes: logarithms of width and height together and of their ratio,
 # dx for each dy, dy for each dx, pen units that a point is off.
@@ -82,7 +85,10 @@ def make_train_step(reader, optimizer, dropout):
     def train_step(frames, lengths, chars):
         with tf.GradientTape() as tape:
             losses = ctc_losses(reader.logits(frames, lengths, dropout), lengths, chars)
-            loss = tf.reduce_sum(losses) / tf.math.count_nonzero(chars > 0, dtype=tf.float32)
+            sizes = tf.math.count_nonzero(chars > 0, axis=1, dtype=tf.float32)
+            mean = tf.reduce_sum(losses) / tf.reduce_sum(sizes)
+            used = tf.stop_gradient(tf.cast(losses <= DOUBTFUL * mean * sizes, tf.float32))
+            loss = tf.reduce_sum(used * losses) / tf.reduce_sum(used * sizes)
         optimizer.apply(tape.gradient(loss, [v.value for v in variables]), variables)
         return loss
 
@@ -96,8 +102,27 @@ def error_rate(reader, lines, texts):
     return errors / sum(map(len, texts))
 
 
+def find_misread(reader, data):
+    """The names, sorted, of lines of a DataLoader in pen units that seem to say something else than
+    their texts.
+    """
+    places, found = [k for k, text in enumerate(data.texts) if text and data.names], []
+    for start in range(0, len(places), LINES):
+        part = places[start : start + LINES]
+        texts = [data.texts[k] for k in part]
+        logits = reader.look(data.scaled([data.raw_data[k] for k in part]))
+        nats = reader.log_probabilities(logits, texts)
+        for k, text, row, likely in zip(part, texts, logits, nats, strict=True):
+            wrong = edit_distance(reader.text(row), text)
+            if wrong > WRONG * len(text) and likely < -UNLIKELY * len(text):
+                found.append(data.names[k])
+    return sorted(found)
+
+
 def train(args):
-    """Train as the flags say, and write the best reader by validation. Raises UserError."""
+    """Train as the flags say, and write the best Reader by validation; returns it, and the
+    TextLoader of its data, in pen units. Raises UserError.
+    """
     weights, config = (os.path.join(args.model_dir, name) for name in (BEST, "config.json"))
     if os.path.exists(weights) and not args.overwrite:
         where = f"--model_dir {args.model_dir}"
@@ -110,6 +135,7 @@ def train(args):
     reader = Reader(data.alphabet, args.channels, args.seed)
     optimizer = keras.optimizers.AdamW(args.learning_rate, weight_decay=0.01, clipnorm=1.0)
     train_step = make_train_step(reader, optimizer, args.dropout)
+    every = max(1, len(data.valid_data) // MOST)
     total, seen, step, losses, best = args.num_epochs * len(data.data), 0, 0, [], np.inf
     with progress_bar("training", total, "lines") as bar:
         while seen < total:
@@ -123,7 +149,7 @@ def train(args):
                 bar.update(len(batch[0]))
             if seen < total and seen // len(data.data) == epoch:
                 continue
-            rate = error_rate(reader, data.valid_data, data.valid_texts)
+            rate = error_rate(reader, data.valid_data[::every], data.valid_texts[::every])
             epoch = min(seen // len(data.data), args.num_epochs)
             say(f"epoch {epoch} of {args.num_epochs}: loss {np.mean(losses):.3f} nats a character, "
                 f"{100 * rate:.2f} % of the validation lines' characters misread")  # fmt: skip
@@ -134,17 +160,28 @@ def train(args):
                 with atomic_write(config) as file:
                     network = {"alphabet": reader.alphabet, "channels": args.channels}
                     file.write((json.dumps(network | {"seed": args.seed}) + "\n").encode())
+    return load_reader(args.model_dir), data
+
+
+def use(reader, data):
+    """Tell how well a reader reads what is kept for tests, and write beside the data the names of
+    lines that it reads quite otherwise than their texts.
+    """
     for name in TESTS:
         with contextlib.suppress(UserError, OSError):  # the data has no such part
             places = [k for k in data.select(name) if data.texts[k]]
             lines = data.scaled([data.raw_data[k] for k in places])
-            rate = error_rate(load_reader(args.model_dir), lines, [data.texts[k] for k in places])
+            rate = error_rate(reader, lines, [data.texts[k] for k in places])
             say(f"{name}: {100 * rate:.2f} % of the characters of {len(lines)} lines misread")
+    names = find_misread(reader, data)
+    with atomic_write(os.path.join(data.folder, MISREAD)) as file:
+        file.write((json.dumps(names, indent=0) + "\n").encode())
+    say(f"{len(names)} lines seem to say something else than their texts; see {MISREAD}")
 
 
 def main(argv=None):
     with errors_as_sentences("handwriting.train_reader"):
-        train(build_parser().parse_args(argv))
+        use(*train(build_parser().parse_args(argv)))
 
 
 if __name__ == "__main__":

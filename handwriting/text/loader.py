@@ -21,6 +21,7 @@ MORE_JOINED = {1: 0.25, 2: 0.35, 3: 0.4}
 SLICES = 16  # a batch is one of so many slices of more sequences, sorted by length
 RARE = 0.02  # lines with a character that fewer lines than this share have are drawn more often,
 MAX_REPEAT = 8.0  # by the square root of how much fewer, but not more often than this
+MISREAD = "strokes_misread.json"  # in a data folder: lines whose ink does not say their text
 OUTLIERS = 0.1  # per cent of the training lines left out at either end of each measure
 
 

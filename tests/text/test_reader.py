@@ -2,12 +2,14 @@
 
 import itertools
 import json
+import shutil
 
 from conftest import TEXTS, make_line, status_of
 from handwriting import train_reader
 from handwriting.files import UserError
 from handwriting.text import reader as readers
 from handwriting.text.alphabet import encode
+from handwriting.text.loader import MISREAD
 from handwriting.text.reader import FEATURES, Reader, features, load_reader, pad, resample
 
 import numpy as np
@@ -120,12 +122,17 @@ def test_log_probabilities_add_up_all_ways_to_say_a_text():
 
 def test_a_reader_is_trained_written_and_read_again(corpus, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(train_reader, "LINES", 8)
-    flags = ["--data_dir", corpus[0], "--channels=4", "--num_epochs=2"]
+    monkeypatch.setattr(train_reader, "UNLIKELY", 0.0)
+    shutil.copytree(corpus[0], tmp_path / "data")
+    flags = ["--data_dir", tmp_path / "data", "--channels=4", "--num_epochs=2"]
     flags += ["--model_dir", tmp_path / "reader"]
     assert status_of(train_reader.main, flags) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[1].startswith("epoch 1 of 2: loss ") and said[-1].startswith("epoch 2 of 2: loss ")
-    assert said[-1].endswith(" % of the validation lines' characters misread")
+    assert said[1].startswith("epoch 1 of 2: loss ") and said[2].startswith("epoch 2 of 2: loss ")
+    assert said[2].endswith(" % of the validation lines' characters misread")
+    assert said[-1].startswith(f"{len(TEXTS)} lines seem to say something else than their texts")
+    names = json.loads((tmp_path / "data" / MISREAD).read_text())
+    assert names == sorted(names) and len(set(names)) == len(TEXTS)
     reader = load_reader(tmp_path / "reader")
     assert set(reader.alphabet) <= set("".join(TEXTS)) and len(reader.alphabet) > 9
     shapes = {tuple(v.shape) for v in reader.variables.values()}
