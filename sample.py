@@ -55,6 +55,7 @@ MAX_POINTS = 2_000_000  # in all samples together: their mixtures of 20 componen
 MAX_MOVE = 1e9  # pen units
 POINTS_OF_A_CHARACTER = 60  # at most; see handwriting/text/writing.py
 WIDE = 400  # mm: about the long side of A3
+SHOWN = 10  # words that a warning names
 PICTURES = ("normal.svg", "color.svg", "multi_color.svg", "eos_pdf.svg", "pdf.svg")
 
 
@@ -287,10 +288,15 @@ def draw_texts(args, model, sess, style):
                     progress=lambda done, start=start: bar.update(start + done - bar.n),
                 )  # fmt: skip
     told = limit or (style and find_problem(style.text, style.strokes))  # by load_style
-    for line in itertools.chain(*drawn):
+    lines = list(itertools.chain(*drawn))
+    for line in lines:
         if line.problem and not told:
             words = f"this may be hard to read, since {line.problem}: {line.text[:60]}"
             say(one_line(f"sample.py: warning: {words}"), sys.stderr)
+    if misread := list(dict.fromkeys(word for line in lines for word in line.misread)):
+        more = f" and {len(misread) - SHOWN} others" if len(misread) > SHOWN else ""
+        words = f"these words may be hard to read: {', '.join(misread[:SHOWN])}{more}"
+        say(one_line(f"sample.py: warning: {words}; another --seed draws them anew"), sys.stderr)
     drawn = drawn if args.line_strokes else zip(*drawn, strict=True)
     return [
         Sample(line.strokes, line.params, 0, line.text, line.window)

@@ -50,6 +50,13 @@ def threads_as_they_are(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
+def no_reader(monkeypatch):
+    """What a tiny network writes nobody reads, so that it would be drawn again and again."""
+    if writing := sys.modules.get("handwriting.text.writing"):
+        monkeypatch.setattr(writing, "read_reader", lambda: None)
+
+
+@pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch):
     for name in os.environ:
         if name.startswith(SETTINGS):

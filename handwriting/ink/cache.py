@@ -24,6 +24,7 @@ from handwriting.ink.database import (
 import numpy as np
 
 CACHE, INDEX = "strokes_training_data.cpkl", "strokes_training_data.json"
+MISREAD = "strokes_misread.json"
 
 
 def dump_arrays(arrays):
@@ -190,3 +191,12 @@ def add_texts(data_dir, lines):
     note = f"{len(bare)} of {len(set(forms))} forms have no texts, because the transcriptions in "
     note += f"{data_dir} do not have one line of text for each of their lines: {shown}."
     return lines._replace(texts=texts, notes=lines.notes + [note] * bool(bare))
+
+
+def read_misread(data_dir):
+    """The names of lines whose ink does not say their text, as handwriting.train_reader found."""
+    try:
+        with open(os.path.join(data_dir, MISREAD), "rb") as file:
+            return set(map(str, json.load(file)))
+    except (OSError, ValueError, TypeError):
+        return set()

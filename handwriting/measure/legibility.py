@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from handwriting.files import UserError
 from handwriting.measure.rates import score
+from handwriting.text.edits import greedy_ctc
 from handwriting.text.hands import read_styles
 
 import numpy as np
@@ -67,15 +68,6 @@ def judge_input(picture):
     picture = picture.resize((width, JUDGE_HEIGHT), Image.Resampling.BILINEAR).convert("RGB")
     pixels = np.asarray(picture, np.float32).transpose(2, 0, 1)[None]
     return (pixels / 255 - 0.5) / 0.5
-
-
-def greedy_ctc(columns, symbols):
-    """The text of columns [T], each the number of its likeliest symbol: repeats count once, and 0
-    stands for none.
-    """
-    columns = np.asarray(columns)
-    new = np.append(True, columns[1:] != columns[:-1])
-    return "".join(symbols[k] for k in columns[new] if 0 < k < len(symbols))
 
 
 def make_judge(threads=2):

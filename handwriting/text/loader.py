@@ -8,6 +8,7 @@ import collections
 import itertools
 
 from handwriting.files import UserError
+from handwriting.ink.cache import read_misread
 from handwriting.ink.database import form_names
 from handwriting.text.alphabet import ENDS, encode, make_alphabet
 from handwriting.text.lines import join_lines
@@ -35,13 +36,14 @@ class TextLoader(DataLoader):
     """Whole lines with their texts, in minibatches of similar length.
 
     Differs from DataLoader in: data, texts_of_data: the training lines that have a text, float32
-    [n, 3] in scaled units; valid_data, valid_texts: the same of the validation lines. alphabet:
-    the characters of the training lines' texts, unless one is given; lines with others are left
-    out, unless it is to grow by them. Letters that marks.py puts together are too many to learn
-    from few lines: there the alphabet stays without them, and the window sees nothing. Training
-    lines of which one of `measures` is among the OUTLIERS smallest or largest are left out: their
-    text and ink may not belong together. join_lines: most sequences are joined lines. Raises
-    UserError if there are no texts.
+    [n, 3] in scaled units; chances: how likely each is drawn; valid_data, valid_texts: the
+    validation lines and their texts. alphabet: the characters of the training lines' texts, unless
+    one is given; lines with others are left out, unless it is to grow by them. Letters that
+    marks.py puts together are too many to learn from few lines: there the alphabet stays without
+    them, and the window sees nothing. Left out, since their text and ink may not belong together,
+    are training lines of which one of `measures` is among the OUTLIERS smallest or largest, and
+    those, as of validation, that the reader found (`read_misread`). join_lines: most sequences
+    are joined lines. Raises UserError if there are no texts.
     """
 
     def __init__(self, batch_size, scale_factor, data_dir="data", *, seed=None, alphabet="",
@@ -49,9 +51,15 @@ class TextLoader(DataLoader):
         super().__init__(batch_size, 1, scale_factor, data_dir=data_dir, seed=seed)
         self.joined = MORE_JOINED if join_lines else JOINED
         lines = list(zip(self.raw_data, self.texts, form_names(self.names), strict=False))
+        misread = read_misread(self.folder)
+        readable = [name not in misread for name in self.names or ()]
         training, validation = (
-            [line for line in itertools.compress(lines, chosen) if line[1] and len(line[0]) > 3]
-            for chosen in (self.trains, self.validates)
+            [
+                line
+                for line, chosen, good in zip(lines, split, readable, strict=False)
+                if chosen and good and line[1] and len(line[0]) > 3
+            ]
+            for split in (self.trains, self.validates)
         )
         if len(training) + len(validation) == 1:
             validation = training = training or validation  # better than nothing
@@ -87,13 +95,13 @@ class TextLoader(DataLoader):
             members[form].append(k)
         self._siblings = [members[form] for form in forms]
         self._lengths = np.array(list(map(len, self.data)))
-        self._chances = self._repeats() / self._repeats().sum()
+        self.chances = self._repeats() / self._repeats().sum()
         per_sequence = sum(number * share for number, share in self.joined.items())
         self.num_batches = max(1, round(len(self.data) / (batch_size * per_sequence)))
         self.summary = (
             f"Data in {self.folder}: {len(self.data):,} lines with texts ({self._lengths.sum():,} "
             f"points) train, {len(self.valid_data):,} validate; of those that train "
-            f"{sum(self.trains) - len(training):,} left out because they have no text, "
+            f"{sum(self.trains) - len(training):,} left out because they have no text or another, "
             f"{len(training) - len(known):,} with characters that the network does not know, "
             f"{len(known) - len(used):,} with the {OUTLIERS} % fewest or most points, or points or "
             f"pen units per character; {len(self.alphabet)} characters."
@@ -119,7 +127,7 @@ class TextLoader(DataLoader):
         the point START before the line. Zeros behind a sequence, -1 behind a text are padding.
         """
         number = self.rng.choice(list(self.joined), p=list(self.joined.values()))
-        firsts = self.rng.choice(len(self.data), self.batch_size * SLICES, p=self._chances)
+        firsts = self.rng.choice(len(self.data), self.batch_size * SLICES, p=self.chances)
         chains = [[first, *self._others(first, number - 1)] for first in firsts.tolist()]
         lengths = [self._lengths[chain].sum() for chain in chains]
         start = self.batch_size * self.rng.integers(SLICES)

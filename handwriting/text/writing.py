@@ -2,8 +2,9 @@
 
 The loop over points is compiled once for texts of up to 120 characters and a number of lines. A
 line ends at the end of a stroke where the network says so and its window looks at the last
-character. Of several drawings the one of the fewest points is kept: hesitant lines are hard to
-read. A line with far more or less ink than its text needs is drawn again.
+character. Of several drawings the one is kept that a reader reads best, or without a reader the one
+of the fewest points: hesitant lines are hard to read. A line with far more or less ink than its
+text needs, or with a word that is misread, is drawn again.
 
 Axes as in model.py. A line's text is its symbols, ends and padding behind it (alphabet.py).
 """
@@ -16,9 +17,11 @@ from handwriting.network.backend import compiled, tf
 from handwriting.network.mixture import Mixture, sample_point
 from handwriting.network.sampling import CHUNK, GROUP, draw_noise
 from handwriting.text.alphabet import ENDS, encode
+from handwriting.text.choosing import Reading, choose, read_back
 from handwriting.text.hands import Style
 from handwriting.text.lines import MOST_POINTS, POINTS, baseline, find_problem
 from handwriting.text.marks import add_marks
+from handwriting.text.reader import read_reader
 from handwriting.text.spelling import check_text, plain, split
 
 import numpy as np
@@ -29,7 +32,7 @@ GONE = 0.01  # of the window's weight left on a text: it has run past the end
 MOST_CHARACTERS = 500  # of a line: memory for its window grows with their square
 BIAS = 2.0  # at which texts are drawn where none is given: what reads best
 CANDIDATES = 3  # drawings of a line, of which the best is kept
-TRIES = 4  # times that they are drawn, until it is good
+TRIES, READ_TRIES = 4, 2  # times that they are drawn, until it is good, and until it is read right
 # What a hand is drawn at random with, where several texts share one.
 HAND = "the quick brown fox jumps over a lazy dog"
 
@@ -42,6 +45,13 @@ class Line(NamedTuple):
     params: Mixture  # of each point, [n, M], in pen units
     window: np.ndarray  # float32 [n, U]: the window's weights over the text's characters
     problem: str  # what is wrong with it, or the empty string
+    reading: Reading = Reading()  # how it is read back
+
+    @property
+    def misread(self):
+        """Its words that are hard to read."""
+        words = self.text.split()
+        return [words[number] for number in self.reading.misread]
 
 
 class Pen(NamedTuple):
@@ -97,41 +107,51 @@ def read_style(model, points, chars):
     return model(points, chars=chars)[1]
 
 
-def begin(model, texts, style):
-    """The Pen before the first point of texts (str), and their symbols [B, U, V], one-hot."""
+def begin(model, texts, styles):
+    """The Pen before the first point of each text (str), in its Style or None, and the texts'
+    symbols [B, U, V], one-hot.
+    """
     longest = max(map(len, texts)) + ENDS
     width = max(WIDTH, 1 << (longest - 1).bit_length())
     chars = tf.constant(encode(texts, model.alphabet, width))
-    states, point = model.initial_state(len(texts)), START
-    if style is not None:
-        scale = np.array([model.data_scale, model.data_scale, 1.0])
-        points = np.vstack([START, style.strokes.clip(-LIMIT, LIMIT) / scale]).astype(np.float32)
-        states = read_style(model, tf.tile(points[None, :-1], [len(texts), 1, 1]), chars)
-        point = points[-1]
+    scale = np.array([model.data_scale, model.data_scale, 1.0])
+    rows, points, states = [], [], []
+    for style in {id(style): style for style in styles}.values():
+        own = [row for row, other in enumerate(styles) if other is style]
+        line = np.float32([START])
+        states.append(model.initial_state(len(own)))
+        if style is not None:
+            line = np.vstack([line, style.strokes.clip(-LIMIT, LIMIT) / scale]).astype(np.float32)
+            given = tf.tile(line[None, :-1], [len(own), 1, 1])
+            states[-1] = read_style(model, given, tf.gather(chars, own))
+        rows, points = rows + own, points + [line[-1]] * len(own)
+    order = np.argsort(rows)
+    states = tf.nest.map_structure(lambda *parts: tf.gather(tf.concat(parts, 0), order), *states)
     nothing = tf.zeros([len(texts)], tf.int32)
-    point = tf.constant(np.tile(np.float32(point), [len(texts), 1]))
+    point = tf.constant(np.array(points)[order])
     return Pen(point, states, nothing > 0, nothing), model.one_hot(chars)
 
 
-def draw_lines(model, sess, texts, bias, style, limit, progress=None):
+def draw_lines(model, sess, texts, bias, styles, limit, progress=None):
     """One drawing of each text: a list of Line.
 
-    sess: a tf.random.Generator. style: a Style, or None for any hand, each text in its own. limit:
-    points of a line, at most, or None. progress: a function that is told which share of all is
-    drawn, about, again and again.
+    sess: a tf.random.Generator. styles: for each text a Style, or None for any hand. limit: points
+    of a line, at most, or None. progress: a function that is told which share of all is drawn,
+    about, again and again.
     """
     size = next((size for size in SIZES if size >= len(texts)), GROUP)
     order = sorted(range(len(texts)), key=lambda k: len(texts[k]))  # groups of like length
     order += order[:1] * (-len(texts) % size)
-    before = style.text + " " if style else ""
+    before = [style.text + " " if style else "" for style in styles]
     groups, filling = [], np.arange(len(order)) >= len(texts)
     for start in range(0, len(order), size):
         rows = order[start : start + size]
-        pen, chars = begin(model, [before + texts[k] for k in rows], style)
+        pen, chars = begin(model, [before[k] + texts[k] for k in rows], [styles[k] for k in rows])
         pen = pen._replace(done=tf.constant(filling[start : start + size]))
         lengths = np.array([len(texts[k]) for k in rows], np.int32)
         most = np.minimum(MOST_POINTS * (lengths + 1), limit or np.iinfo(np.int32).max)
-        groups.append([pen, chars, tf.constant(len(before) + lengths - 1), tf.constant(most)])
+        last = lengths - 1 + [len(before[k]) for k in rows]
+        groups.append([pen, chars, tf.constant(last, tf.int32), tf.constant(most)])
     chunks = []
     while not all(np.all(pen.done) for pen, *_ in groups):
         noise = tf.split(draw_noise(sess, CHUNK, len(order)), len(groups), axis=1)
@@ -150,7 +170,7 @@ def draw_lines(model, sess, texts, bias, style, limit, progress=None):
         for row, k in enumerate(order[number * size : (number + 1) * size]):
             if k not in lines:
                 kept = slice(0, int(pen.count[row])), row
-                place = slice(len(before), len(before) + len(texts[k]))
+                place = slice(len(before[k]), len(before[k]) + len(texts[k]))
                 drawn = points[kept], z_hats[kept], phis[kept][:, place]
                 lines[k] = make_line(model, texts[k], *drawn, bias)
     return [lines[k] for k in range(len(texts))]
@@ -187,16 +207,6 @@ def level(strokes, params):
     return strokes, params._replace(mu2=mu2, sigma2=sigma2, rho=rho)
 
 
-def draw_best(model, sess, texts, candidates, *args):
-    """Of so many drawings of each text the one with no problem and the fewest points; args: the
-    others of draw_lines."""
-    lines = draw_lines(model, sess, texts * candidates, *args)
-    return [
-        min(lines[k :: len(texts)], key=lambda line: (bool(line.problem), len(line.strokes)))
-        for k in range(len(texts))
-    ]
-
-
 def write_texts(model, sess, texts, bias, style=None):
     """write_lines of texts that nobody has checked yet, without spaces around them, for which the
     network draws stray letters. Raises UserError.
@@ -215,11 +225,11 @@ def write_lines(model, sess, texts, bias, style=None, one_hand=True, limit=None,
 
     sess: a tf.random.Generator. bias: as in `mixture`. style: a Style, or None: a hand at random,
     the same for all texts if one_hand. limit: points of a line, at most. candidates: drawings of
-    each, of which the best is kept. Lines that went wrong are drawn again, three times at most.
-    progress: a function that is told, again and again, how many lines are done, a float.
-    Letters with marks and glyphs that the network has not learnt are put together (marks.py); what
-    cannot be written is a gap. Raises UserError, before anything is drawn, for a text that is too
-    long. Characters are checked where texts come in (`check_text`).
+    each, of which the best is kept. Lines that went wrong are drawn again, three times at most, and
+    those with misread words once. progress: a function that is told, again and again, how many
+    lines are done, a float. Letters with marks and glyphs that the network has not learnt are put
+    together (marks.py); what cannot be written is a gap. Raises UserError, before anything is
+    drawn, for a text that is too long. Characters are checked where texts come in (`check_text`).
     """
     for number, text in enumerate(texts, 1):
         if len(text) > MOST_CHARACTERS:
@@ -239,18 +249,25 @@ def write_lines(model, sess, texts, bias, style=None, one_hand=True, limit=None,
     if style:
         said = plain(style.text, model.alphabet)
         style = style._replace(text=split(said, model.alphabet).base)
-    lines, wrong = [None] * len(texts), range(len(texts))
-    for _ in range(TRIES):
-        todo, num = [bases[k] for k in wrong], len(wrong)
-        drawn = draw_best(
-            model, sess, todo, candidates, bias, style, limit,
+    reader = read_reader() if candidates > 1 and not limit else None
+    drawings, styles, wrong = [[] for _ in bases], [style for _ in bases], range(len(bases))
+    for tries in range(1, TRIES + 1):
+        todo, hands, num = [bases[k] for k in wrong], [styles[k] for k in wrong], len(wrong)
+        drawn = draw_lines(
+            model, sess, todo * candidates, bias, hands * candidates, limit,
             lambda share, num=num: progress(len(texts) - num + share * num),
         )  # fmt: skip
-        for k, line in zip(wrong, drawn, strict=True):
-            lines[k] = line
-        wrong = [k for k in wrong if lines[k].problem]
+        drawn = read_back(reader, drawn)
+        for row, k in enumerate(wrong):
+            drawings[k] += drawn[row::num]
+        lines = choose(reader, drawings, styles)
+        misread = [bool(line.misread) and tries < READ_TRIES for line in lines]
+        wrong = [k for k, line in enumerate(lines) if line.problem or misread[k]]
         if not wrong:
             break
+        for k in wrong:  # go on in the hand of what is right but for some words
+            if not (lines[k].problem or styles[k]) and 2 * len(bases[k]) < MOST_CHARACTERS:
+                drawings[k], styles[k] = [lines[k]], Style(lines[k].strokes, bases[k])
     return [finish(sess, *each) for each in zip(lines, texts, spellings, strict=True)]
 
 
@@ -258,6 +275,13 @@ def finish(sess, line, text, spelling):
     """The Line of a text from that of its spelling's base, by a seed from sess if it varies."""
     if line.text == text:
         return line
+    words = {  # of the base, and which of the text each is
+        line.text.count(" ", 0, place): len(text[: k + 1].split()) - 1
+        for k, place in enumerate(spelling.places)
+        if place is not None and line.text[place] != " "
+    }
+    misread = tuple(words[number] for number in line.reading.misread if number in words)
+    line = line._replace(reading=line.reading._replace(misread=misread))
     seed = int(sess.uniform_full_int([], tf.uint64))
     return add_marks(line, text, spelling, np.random.default_rng(seed).random)
 

@@ -6,7 +6,6 @@ from handwriting.files import UserError
 from handwriting.measure.legibility import (
     KINDS,
     draw_line,
-    greedy_ctc,
     judge_input,
     kind_of,
     make_judge,
@@ -46,12 +45,6 @@ def test_judge_input_is_48_pixels_high():
     assert (pixels.dtype, pixels.shape) == (np.float32, (1, 3, 48, 88))  # 140 x 48 / 76
     assert pixels.max() == 1.0 and -1.0 <= pixels.min() < -0.5
     assert judge_input(draw_line([[0, 0, 0], [0, 100, 1]])).shape[3] == 16
-
-
-def test_greedy_ctc_makes_repeats_one():
-    symbols = ["", "a", "b", " "]
-    assert greedy_ctc([0, 1, 1, 0, 1, 3, 3, 2, 2, 0], symbols) == "aa b"
-    assert greedy_ctc([2, 9, 2], symbols) == "bb"  # a number beyond the list is no character
 
 
 @pytest.mark.parametrize("package", ["rapidocr", "onnxruntime", "PIL"])

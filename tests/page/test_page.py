@@ -171,7 +171,7 @@ def test_the_engine_draws_the_same_line_from_the_same_noise(style, feed_noise):
     model, weights = make_network(**KINDS["text"])
     noise = make_noise()
     feed_noise(noise)
-    (line,) = writing.draw_lines(model, None, [TEXT], 0.5, style, None)
+    (line,) = writing.draw_lines(model, None, [TEXT], 0.5, [style], None)
     drawn = node(
         """
         const model = new engine.Model(engine.readTensors(given.weights));

@@ -180,11 +180,12 @@ def test_texts_of_one_call_share_a_hand_drawn_at_random(model, monkeypatch):
         writing, "draw_lines", lambda *args: styles_of.append(args[4]) or draw_lines(*args)
     )
     lines = write_lines(model, sess(), ["on", "two"], 0.0)
-    assert styles_of[0] is None and styles_of[1].text == "ten" and len(lines) == 2
+    assert styles_of[0] == [None] * 3 and len(lines) == 2
+    assert [style.text for style in styles_of[1]] == ["ten"] * 6
     styles_of.clear()
     write_lines(model, sess(), ["on", "two"], 0.0, one_hand=False)
     write_lines(model, sess(), ["on"], 0.0)
-    assert styles_of == [None, None]
+    assert styles_of == [[None] * 6, [None] * 3]
 
 
 def test_write_and_write_batch_give_strokes_and_params(model):
