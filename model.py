@@ -117,6 +117,11 @@ class Model:
         named |= {"output.kernel": self.output.kernel, "output.bias": self.output.bias}
         return named | self.window
 
+    @property
+    def symbol_rows(self):
+        """The names of the weights whose last rows are those of the alphabet's symbols."""
+        return [name for name in self.window if "window_kernel" in name or name == "end.kernel"]
+
     def layer_weights(self):
         """For each layer its weights, name -> tensor."""
         weights = [{} for _ in self.layers]

@@ -35,8 +35,9 @@ from handwriting.flags import (
     say,
 )
 from handwriting.ink.export import FORM_LINES
-from handwriting.text.alphabet import check_text
 from handwriting.text.hands import find_lines, load_style
+from handwriting.text.lines import find_problem
+from handwriting.text.spelling import GAP, leave_gaps, name_unknown, plain, plain_note
 from handwriting.text.words import find_words
 from utils import (
     LIMIT,
@@ -75,6 +76,8 @@ def build_parser():
     add("--text", help="write this text, in one line")
     add("--text_file", metavar="FILE", type=file_name, help="write each line of this file; "
         "with --paper as one text")
+    add("--plain", action="store_true",
+        help="write what can be written, and leave a gap for the rest")
     add("--filename", default="sample", type=file_name, help="what the pictures' names begin with")
     add("--sample_length", default=800, type=number(int, 1, 1_000_000),
         help="points in a sample; of a text, at most so many (unset: as many as it needs)")
@@ -100,7 +103,7 @@ def build_parser():
              "sheets always have curves")
     add("--plot", action="store_true", help="also draw a heat map of densities, NAME.density.png, "
              "and of a text where the window looks, NAME.window.png")
-    add("--png", action="store_true", help="also write every SVG as a PNG beside it")
+    add("--png", action="store_true", help="also write every SVG but animations as a PNG beside it")
     add("--animate", action="store_true",
         help="also draw NAME.animated.svg, which shows in a browser how it is written, at the "
              "database's 67 points a second")
@@ -130,14 +133,15 @@ def parse_flags(argv):
     if "speed" in given and not args.animate:
         parser.error("argument --speed: goes with --animate, which is missing")
     sheets.check_flags(parser, args, given)
-    args.texts = args.lines = read_lines(args)
+    args.lines = read_lines(args)
+    args.texts = [line.strip() for line in args.lines if line]
     if args.paper:
         args.paragraphs = sheets.read_paragraphs(args.lines)
         args.texts = [piece for paragraph in args.paragraphs for piece in paragraph.pieces]
-    elif args.text_file:
-        args.texts = [line.strip() for line in args.lines if line]
     if args.style_text and not (args.style and args.texts):
         parser.error("argument --style_text: goes with --style and a text, which is missing")
+    if args.plain and not args.texts:
+        parser.error("argument --plain: goes with a text, which is missing")
     if args.texts and "sample_length" not in given:
         args.sample_length = 0  # no limit
     num = args.num_samples * max(1, len(args.texts))
@@ -158,7 +162,7 @@ def read_lines(args):
     if args.text is not None and not args.text.strip():
         raise UserError("the text is empty; give at least one character")
     if args.text_file is None:
-        return [] if args.text is None else [args.text.strip()]
+        return [] if args.text is None else [args.text.rstrip()]
     try:
         with open(args.text_file, encoding="utf-8-sig") as file:
             lines = [line.rstrip() for line in file.read().splitlines()]
@@ -235,14 +239,33 @@ def draw_freely(args, model, sess, style):
     ]
 
 
-def check_texts(args, alphabet, style):
-    """Raise UserError for the first character of the texts that the network has not learnt."""
-    for k, line in enumerate(args.lines, 1):
-        if text := " ".join(line.split()) if args.paper else line.strip():
-            where = f"line {k} of {args.text_file}" if args.text_file else "the text"
-            check_text(text, alphabet, where)
+def spell_texts(args, alphabet, style):
+    """Give args the texts as the network writes them (spelling.py), and tell of characters that
+    are written as others. Raises UserError for what cannot be written, with --plain only where
+    nothing is left.
+    """
+    where = args.text_file or "the text"
+    problems = [name_unknown(args.lines, alphabet, where)]
     if style:
-        check_text(style.text, alphabet, f"the text of --style {args.style}")
+        problems.append(name_unknown([style.text], alphabet, f"the text of --style {args.style}"))
+    problems = list(filter(None, problems))
+    if problems and not args.plain:
+        raise UserError(f"{problems[0]}; --plain writes the rest and leaves gaps")
+
+    def spell(texts):
+        texts = [leave_gaps(plain(text, alphabet), alphabet).strip() for text in texts]
+        return [text for text in texts if text]
+
+    args.texts = spell(args.texts)
+    if not args.texts:
+        known = f"the network has learnt {alphabet.strip()}"
+        raise UserError(f"{where} has nothing that can be written; {known}")
+    if args.paper:
+        args.paragraphs = [p._replace(pieces=spell(p.pieces)) for p in args.paragraphs]
+    for problem in problems:
+        say(one_line(f"sample.py: warning: {problem}; gaps are left"), sys.stderr)
+    if note := plain_note("".join(args.lines), alphabet):
+        say(note)
 
 
 def draw_texts(args, model, sess, style):
@@ -251,7 +274,6 @@ def draw_texts(args, model, sess, style):
     """
     from handwriting.text.writing import BIAS, write_lines
 
-    check_texts(args, model.alphabet, style)
     bias, limit = BIAS if args.bias is None else args.bias, args.sample_length or None
     size = FORM_LINES if args.line_strokes and not style else len(args.texts)
     blocks = [args.texts[start : start + size] for start in range(0, len(args.texts), size)]
@@ -266,11 +288,12 @@ def draw_texts(args, model, sess, style):
                     progress=lambda done, start=start: bar.update(start + done - bar.n),
                 )  # fmt: skip
     lines = list(itertools.chain(*drawn))
+    told = limit or (style and find_problem(style.text, style.strokes))  # by load_style
     for line in lines:
-        if line.problem and not limit:
+        if line.problem and not told:
             words = f"this may be hard to read, since {line.problem}: {line.text[:60]}"
             say(one_line(f"sample.py: warning: {words}"), sys.stderr)
-    if misread := list(dict.fromkeys(word for line in lines for word in line.misread)):
+    if misread := list(dict.fromkeys(word for line in lines for word in line.reading.words)):
         more = f" and {len(misread) - SHOWN} others" if len(misread) > SHOWN else ""
         words = f"these words may be hard to read: {', '.join(misread[:SHOWN])}{more}"
         say(one_line(f"sample.py: warning: {words}; another --seed draws them anew"), sys.stderr)
@@ -297,6 +320,9 @@ def draw_samples(args):
     seed = random.SystemRandom().randrange(2**31) if args.seed is None else args.seed
     random.seed(seed)  # of the colours
     sess = tf.random.Generator.from_seed(seed)
+    if args.texts:
+        spell_texts(args, model.alphabet, style)
+        names = file_names(args)
     samples = (draw_texts if args.texts else draw_freely)(args, model, sess, style)
     if not all((np.abs(sample.strokes) < MAX_MOVE).all() for sample in samples):
         raise UserError(f"the network in {folder} draws moves of over {MAX_MOVE:g} pen units")
@@ -304,8 +330,9 @@ def draw_samples(args):
     size = f"{points} points" if args.texts else f"{args.num_samples} x {args.sample_length} points"
     say(one_line(f"Drew {size} from {folder} with --seed {seed}"))
     if args.line_strokes:
-        lines, texts = [s.strokes[s.given :] for s in samples], [s.text for s in samples]
-        write_line_strokes(lines, args.line_strokes, texts if args.texts else None)
+        lines = [s.strokes[s.given :] for s in samples]
+        texts = [s.text.replace(GAP, " ") for s in samples] if args.texts else None
+        write_line_strokes(lines, args.line_strokes, texts)
         say(one_line(f"Wrote {args.line_strokes}"))
     svgs = []
     if args.paper:

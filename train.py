@@ -95,7 +95,8 @@ def build_parser():
     add("--save_every", default=500, type=count, help="steps between checkpoints")
     add("--init", metavar="FOLDER", type=file_name,
         help="fine-tune: start from the weights of the run there, with its network and data_scale; "
-             "those that write text with defaults for a hand's few lines: "
+             "those that write text with new characters of the data added to their alphabet, and "
+             "with defaults for a hand's few lines: "
              + ", ".join(f"--{name} {value}" for name, value in FINE_TUNING.items()))
     add("--resume", action="store_true",
         help="go on with the run in --model_dir from its newest checkpoint, with its flags; only "
@@ -243,10 +244,13 @@ def load_texts(args):
 
     source = args.model_dir if args.resume else args.init
     alphabet = read_config(source)["alphabet"] if source else ""
-    return TextLoader(
+    data = TextLoader(
         args.batch_size, args.data_scale, args.data_dir, seed=args.seed, alphabet=alphabet,
-        join_lines=args.join_lines,
-    )
+        grow=bool(args.init), join_lines=args.join_lines,
+    )  # fmt: skip
+    if alphabet and (new := data.alphabet[len(alphabet) :]):
+        say(f"New in the alphabet of {args.init}: {' '.join(new)}")
+    return data
 
 
 def train(args):
@@ -274,7 +278,8 @@ def train(args):
         model = Model(argparse.Namespace(**config))
         if args.init:
             of_text = checkpoint.read_config(args.init)["alphabet"]
-            checkpoint.load_weights(model, args.init, without=() if of_text else model.window)
+            window = {"grown": model.symbol_rows} if of_text else {"without": model.window}
+            checkpoint.load_weights(model, args.init, **window)
         optimizer = make_optimizer(args, model)
         train_step = make_train_step(model, optimizer, args.grad_clip, args.seed)
     validate = make_validate(model, data)

@@ -13,8 +13,8 @@ from handwriting.ink.recording import find_recordings
 
 
 def convert(paths, folder):
-    """Write the lines of these files, and their texts if all have one, to the database's archives
-    in a folder, which is made. Returns how many lines there are. Raises UserError.
+    """Write the lines of these files, and the texts that there are, to the database's archives in a
+    folder, which is made. Returns the texts, None for a line without. Raises UserError.
     """
     if os.path.isdir(folder) and (found := find_recordings(folder)):
         what = f"{os.path.join(folder, found[0])} is read from there as it is"
@@ -23,15 +23,12 @@ def convert(paths, folder):
     for path in paths:
         more, more_texts = read_ink(path)
         lines, texts = lines + more, texts + more_texts
-        if None in texts and any(texts):
-            what = f"{path} has lines without a text" if None in more_texts else f"{path} has texts"
-            raise UserError(f"{what}, unlike lines before; convert those with texts by themselves.")
     target = os.path.join(folder, ARCHIVE)
     if os.path.exists(target):
         raise UserError(f"{target} is there already; name another folder with --out.")
     os.makedirs(folder, exist_ok=True)
-    write_line_strokes(lines, target, None if None in texts else texts)
-    return len(lines)
+    write_line_strokes(lines, target, texts)
+    return texts
 
 
 def main(argv=None):
@@ -39,8 +36,8 @@ def main(argv=None):
         about = (
             "Write ink as the database's archives, a line of writing each: recordings of the page "
             "(.json), lines of the database (.xml), points (.npy), InkML, as of OneNote (.inkml), "
-            "drawings (.svg), notes of Xournal++ and Xournal (.xopp, .xoj). Pages are divided into "
-            "lines, and ruled lines left out."
+            "drawings (.svg), notes of Xournal++ and Xournal (.xopp, .xoj), UNIPEN's files (.dat, "
+            ".unp, .unipen, .tra, .tes). Pages are divided into lines, and ruled lines left out."
         )
         parser = Parser("python -m handwriting.convert", about)
         parser.add_argument("files", nargs="+", metavar="FILE", type=file_name,
@@ -50,8 +47,10 @@ def main(argv=None):
                  "texts: of a recording, of InkML's annotations of a type such as truth, SVG's "
                  "title, transcriptions beside lines of the database")
         args = parser.parse_args(argv)
-        number = convert(args.files, args.out)
-        say(f"Wrote {number} line{'s' * (number != 1)} to {args.out}")
+        texts = convert(args.files, args.out)
+        number, bare = len(texts), texts.count(None)
+        without = f", {bare} without a text," if 0 < bare < number else ""
+        say(f"Wrote {number} line{'s' * (number != 1)}{without} to {args.out}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ lines.
 Likelihoods are those of whole lines, from the zero state, without dropout, in float32.
 """
 
+import collections
 import json
 import os
 import sys
@@ -14,7 +15,8 @@ import time
 
 from handwriting.files import UserError, atomic_write
 from handwriting.flags import Parser, check_output, errors_as_sentences, file_name, number, say
-from handwriting.measure.legibility import RATES, measure_legibility
+from handwriting.measure.characters import GOOD, measure_characters, read_characters
+from handwriting.measure.legibility import KINDS, measure_legibility
 from handwriting.measure.likelihood import LONG, SCORE_BATCH, evaluate
 from handwriting.measure.statistics import SAMPLE_LENGTH, compare_samples
 from handwriting.network import backend
@@ -41,7 +43,8 @@ def build_parser():
     add("--bias", type=number(float, 0, 20), help="also draw N with this bias; see sample.py")
     add("--legibility", action="store_true",
         help="also let a recogniser read what the network writes; needs pip install -r "
-             "tests/benchmarks/requirements.txt")
+             "tests/benchmarks/requirements.txt; with UNIPEN in --data_dir a classifier of its "
+             "isolated characters reads each character, too")
     add("--seed", default=0, type=number(int, 0, 2**31 - 1), help="of the samples")
     add("--json", metavar="FILE", type=file_name, help="write the figures there, too")
     return parser
@@ -71,13 +74,9 @@ def show_figures(figures):
     ):
         say(f"{text:52}{value:>12}")
     if legibility := figures.get("legibility"):
-        say(f"\n{'read by the judge':40}" + "".join(f"{c:>12}" for c in ("lines", *RATES)))
-        for name, row in legibility.items():
-            rates = "".join(f"{100 * row[rate]:>11.1f}%" for rate in RATES)
-            say(f"{name:40}{row['lines']:>12,}{rates}")
-        found = legibility[f"bias {BIAS:g}"]["characters"]
-        rarest = sorted(found, key=lambda c: found[c][1])
-        say("worst read: " + ", ".join(f"{c} {100 * found[c][1]:.0f}%" for c in rarest[:20]))
+        show_legibility(legibility)
+    if characters := figures.get("characters"):
+        show_characters(characters)
     if samples := figures.get("samples"):
         columns = samples["compared"]
         say(
@@ -88,6 +87,47 @@ def show_figures(figures):
         say(f"{'':52}" + "".join(f"{name:>12}" for name in columns))
         for name in columns["real"]:
             say(f"{name:52}" + "".join(f"{column[name]:>12.3f}" for column in columns.values()))
+
+
+def show_legibility(figures):
+    """Print what `measure_legibility` found: a row for each way of writing, a column for each kind
+    of text; characters that were wrong and lines that failed, in percent.
+    """
+    usual = figures[f"bias {BIAS:g}"]
+    say(f"\n{'read by the judge, %':22}" + "".join(f"{kind:>15}" for kind in KINDS))
+    say(" " * 22 + f"{'CER  failed':>15}" * len(KINDS))
+    for name, row in figures.items():
+        cells = [
+            f"{100 * row[kind]['cer']:>7.1f}{100 * row[kind]['failed']:>8.1f}" if kind in row else
+            f"{'-':>7}{'-':>8}" for kind in KINDS
+        ]  # fmt: skip
+        say(f"{name:22}" + "".join(cells))
+    counts = "".join(f"{usual[kind]['lines'] if kind in usual else 0:>15,}" for kind in KINDS)
+    say(f"{f'lines at bias {BIAS:g}':22}{counts}")
+    stands, found, rows, whole = collections.Counter(), collections.Counter(), 0, 0
+    for row in usual.values():
+        rows, whole = rows + row["rows"][0], whole + row["rows"][1]
+        for character, (count, share) in row["characters"].items():
+            stands[character] += count
+            found[character] += share * count
+    shares = {character: found[character] / stands[character] for character in stands}
+    worst = sorted(shares, key=shares.get)[:20]
+    say("worst read: " + ", ".join(f"{c} {100 * shares[c]:.0f}%" for c in worst))
+    if rows:
+        say(f"rows of one character, such as HHHH, read with the right number: {whole} of {rows}")
+
+
+def show_characters(figures):
+    """Print what `measure_characters` found: means, and the characters below GOOD."""
+    say(f"\n{'characters read right, %':40}{'strict':>12}{'with look-alikes':>20}")
+    for name, row in (("cut out of words of the network", figures), ("real", figures["real"])):
+        say(f"{name:40}{100 * row['strict']:>12.1f}{100 * row['alike']:>20.1f}")
+    rows = figures["characters"]
+    worst = sorted((c for c in rows if rows[c][2] < GOOD), key=lambda c: rows[c][2])
+    say(f"{len(rows) - len(worst)} of {len(rows)} characters reach {GOOD:.0%}; the others:")
+    cells = [f"{c} {100 * rows[c][2]:.0f}% ({rows[c][3]})" for c in worst]
+    for start in range(0, len(cells), 8):
+        say("  ".join(cells[start : start + 8]))
 
 
 def measure(args):
@@ -124,6 +164,8 @@ def measure(args):
     if args.legibility:
         real = [(data.raw_data[k], data.texts[k]) for k in places if data.texts[k]]
         figures["legibility"] = measure_legibility(model, real, args.seed)
+        if writers := read_characters(data.folder):
+            figures["characters"] = measure_characters(model, writers, args.seed)
     if args.samples:
         scale = np.array([config["data_scale"], config["data_scale"], 1.0])
         in_pen_units = [line * scale for line in lines]

@@ -17,8 +17,9 @@ from handwriting.files import UserError, atomic_write
 from handwriting.flags import Parser, check_output, errors_as_sentences, file_name, number, say
 from handwriting.ink.database import form_names
 from handwriting.ink.export import write_line_strokes
-from handwriting.measure.legibility import SENTENCES, make_judge, score
+from handwriting.measure.legibility import SENTENCES, make_judge
 from handwriting.measure.likelihood import make_score
+from handwriting.measure.rates import score
 from handwriting.network.checkpoint import find_run, load_weights
 from handwriting.text.hands import STYLE_LINES, Style
 from handwriting.text.lines import join_lines

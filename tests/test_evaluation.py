@@ -260,21 +260,42 @@ def test_a_window_that_is_stuck_or_runs_away_is_told_of(text_run, corpus, points
 def test_legibility_is_what_the_judge_reads(text_run, corpus, tmp_path, monkeypatch, capsys):
     """A judge that reads every line as `two`."""
     (tmp_path / "sentences.txt").write_text("two\nten\nnot known: {\n")
+    hard = "== numbers ==\n7\n9 {\n== names ==\n{\n== capitals ==\nTTT\n== symbols ==\n{\n"
+    (tmp_path / "hard.txt").write_text(hard)
     monkeypatch.setattr(legibility, "SENTENCES", tmp_path / "sentences.txt")
+    monkeypatch.setattr(legibility, "HARD", tmp_path / "hard.txt")
     monkeypatch.setattr(legibility, "BIASES", (0.0,))
     monkeypatch.setattr(legibility, "make_judge", lambda: lambda strokes: "two")
     style = Style(make_line(8, np.random.default_rng(5)).astype(float), "six")
     monkeypatch.setattr(legibility, "read_styles", lambda: {"neat": style})
+    shares = {"characters": {"t": [20, 1.0, 1.0, ""], "w": [20, 0.25, 0.5, "m"]}}
+    shares |= {"strict": 0.625, "alike": 0.75, "real": {"strict": 0.5, "alike": 1.0}}
+    monkeypatch.setattr(evaluation, "read_characters", lambda folder: {"a writer": ["ink"]})
+    monkeypatch.setattr(evaluation, "measure_characters", lambda *args: shares)
     path, flags = tmp_path / "a.json", [f"--model_dir={text_run}", f"--data_dir={corpus[0]}"]
     evaluation.main([*flags, "--split=all", "--legibility", f"--json={path}"])
     found = json.loads(path.read_text())["legibility"]
     names = ["bias 0", f"bias {BIAS:g}", f"bias {BIAS:g}, drawn once", "style neat", "all styles"]
     assert list(found) == ["real lines", *names]
-    assert found["real lines"]["lines"] == 11
-    assert found["bias 0"]["lines"] == 2 * legibility.DRAWINGS and found["style neat"]["lines"] == 2
+    lines = {name: {kind: row["lines"] for kind, row in found[name].items()} for name in found}
+    usual = {"prose": 4, "numbers": 2, "capitals": 2}
+    assert lines["real lines"] == {"prose": 11}
+    assert lines["bias 0"] == {"prose": 4, "numbers": 1, "capitals": 1}
+    assert lines[names[1]] == lines[names[2]] == usual
+    assert lines["style neat"] == {"prose": 2}
+    assert lines["all styles"] == {"prose": 2, "numbers": 1, "capitals": 1}
     for name in names:  # of `ten` two thirds are wrong
-        assert found[name]["cer"] == pytest.approx(2 / 6) and found[name]["failed"] == 0.5
-    assert "worst read: e 0%, n 0%, " in capsys.readouterr().out
+        row = found[name]["prose"]
+        assert row["cer"] == pytest.approx(2 / 6) and row["failed"] == 0.5
+    assert found[names[1]]["numbers"]["cer"] == 3.0
+    assert found[names[1]]["capitals"]["rows"] == [2, 2]
+    out = capsys.readouterr().out
+    shown = [line.split() for line in out.splitlines() if line.startswith(("style neat", "lines"))]
+    assert shown[0][2:] == ["33.3", "50.0", *"--------"] and shown[1][4:] == [*"42020"]
+    assert "worst read: " in out and "e 0%, n 0%" in out
+    assert "read with the right number: 2 of 2\n" in out
+    assert "1 of 2 characters reach 85%; the others:\nw 50% (m)\n" in out
+    assert max(map(len, out.splitlines()[-14:])) <= 100
 
 
 def test_legibility_is_refused_for_a_network_without_text(tiny_run, data_dir, capsys):

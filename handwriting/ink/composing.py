@@ -9,6 +9,7 @@ from handwriting.ink.writers import extent, place
 import numpy as np
 
 LEAST_STOCK, MOST_COMPOSED = 40, 60  # kinds of isolated characters, lines composed of them
+LARGEST = 3.2  # x-heights of a character
 WORDS = """
     the of and to in for is on that by this with you it not or be are from at as your all have new
     more was we will home can us about if page my has search free but our one other do no time quick
@@ -39,7 +40,8 @@ def compose(isolated, writer, rng):
     baseline, at the sizes that this writer gives them."""
     stock, h = {}, writer.x_height
     for text, strokes in isolated:
-        if len(text) == 1:
+        left, top, right, bottom = extent(strokes)
+        if len(text) == 1 and max(right - left, bottom - top) < LARGEST * h:
             stock.setdefault(text, []).append(place(text, strokes, writer))
     if len(stock) < LEAST_STOCK:
         return []

@@ -8,7 +8,9 @@ of that form's transcription, FORM.txt, is its text. Source: the IAM On-Line Han
 import gzip
 import hashlib
 import os
+import re
 import tarfile
+import unicodedata
 import zlib
 from typing import NamedTuple
 
@@ -238,9 +240,14 @@ def read_list(path):
 
 def read_transcription(content):
     """The lines of text (str, stripped) in a form's file, here as bytes: those behind the line
-    "CSR:", without blank ones at the beginning and end.
+    "CSR:", without blank ones at the beginning and end. In UTF-8, or else Latin-1.
     """
-    lines = [line.decode("latin-1").strip() for line in content.splitlines()]
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    text = unicodedata.normalize("NFC", text)
+    lines = [line.strip() for line in re.split("\r\n|[\r\n]", text)]
     lines = lines[lines.index("CSR:") + 1 :] if "CSR:" in lines else []
     filled = [i for i, line in enumerate(lines) if line] or [0]
     return lines[filled[0] : filled[-1] + 1]

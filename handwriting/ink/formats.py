@@ -106,6 +106,8 @@ def read_ink(path):
     READERS. Raises UserError."""
     path = os.fspath(path)
     if kind_of(path) not in READERS:
+        if not os.path.exists(path):
+            raise UserError(f"{path} is not there; name another file.")
         raise UserError(f"{path} is none of {', '.join(READERS)}; convert it to one.")
     try:
         return READERS[kind_of(path)](path)

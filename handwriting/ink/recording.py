@@ -24,6 +24,7 @@ X_HEIGHT = 125  # pen units, about the database's median
 INTERVAL = 15.0  # milliseconds from point to point
 SPEED = 20 / INTERVAL  # pen units in a millisecond: of strokes that tell no times
 DOT = 10  # pen units: a stroke that is not larger is a dot
+DOT_STEPS = (4, 16)  # from point to point in a dot: of the database's most have 5 to 17 points
 MAX_POINTS = 20_000  # in a line; the database's have 2,000 at most
 MAX_BYTES = 16 << 20  # of a file; 30 recorded lines have about 1 MB, of a mouse at 1000 Hz ten
 
@@ -33,10 +34,8 @@ MAX_BYTES = 16 << 20  # of a file; 30 recorded lines have about 1 MB, of a mouse
 
 def resample(stroke):
     """A stroke [n, 3] of (x, y, milliseconds) in pen units as its positions [m, 2], INTERVAL apart
-    from the first sample to the last; a dot as its first and last."""
-    extent = np.ptp(stroke[:, :2], axis=0).max()
-    if extent <= DOT:
-        return stroke[[0, -1] if len(stroke) > 1 else [0], :2]
+    from the first sample to the last; a dot, which may have no time at all, as 5 to 17 positions.
+    """
     time = np.maximum.accumulate(stroke[:, 2])
     if time[-1] == time[0]:
         lengths = np.hypot(*np.diff(stroke[:, :2], axis=0).T)
@@ -45,9 +44,12 @@ def resample(stroke):
     first = np.flatnonzero(np.diff(time, prepend=-np.inf) > 0)
     time = np.interp(np.arange(len(time)), first, time[first])
     count = (time[-1] - time[0]) / INTERVAL
-    if count > MAX_POINTS:
+    if np.ptp(stroke[:, :2], axis=0).max() <= DOT:
+        times = np.linspace(time[0], time[-1], int(np.clip(math.ceil(count), *DOT_STEPS)) + 1)
+    elif count > MAX_POINTS:
         raise UserError(f"has a stroke of {count * INTERVAL / 1000:.0f} seconds; write it again")
-    times = np.append(time[0] + INTERVAL * np.arange(math.ceil(count)), time[-1])
+    else:
+        times = np.append(time[0] + INTERVAL * np.arange(math.ceil(count)), time[-1])
     return np.stack([np.interp(times, time, axis) for axis in stroke[:, :2].T], axis=1)
 
 

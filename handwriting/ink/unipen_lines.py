@@ -9,11 +9,21 @@ from handwriting.ink.composing import compose
 from handwriting.ink.database import PENS, Lines
 from handwriting.ink.page_lines import divide
 from handwriting.ink.unipen import read_unipen
-from handwriting.ink.writers import POINTS, extent, fits, normalise, place, usable
+from handwriting.ink.writers import (
+    BODY,
+    HIGHEST,
+    POINTS,
+    extent,
+    fits,
+    normalise,
+    place,
+    usable,
+)
 
 import numpy as np
 
 WIDEST = 45  # characters of a line that words are joined to
+WIDE = 2.8  # x-heights of a character, on average, at most
 LONGEST = 60  # characters of a line that is not cut
 
 
@@ -176,11 +186,15 @@ def lines_of_hand(files, isolated, rng):
         lines += join_pieces(pieces, writer, rng)
         pieces = []
     for segments, writer in normalise([list(usable(isolated))]):
-        own = [
-            (t, s) for _, t, s in segments if len(t) == 1 and 0.2 < sum(map(len, s)) / POINTS < 3
-        ]
+        own = [(t, s) for _, t, s in segments if 0.2 < sum(map(len, s)) / POINTS < 3]
         lines += compose(own, writer, rng)
-    return lines
+    return [(text, strokes) for text, strokes in lines if is_line(text, strokes)]
+
+
+def is_line(text, strokes):
+    """Whether strokes in pen units are as high and wide as a line may be."""
+    left, top, right, bottom = extent(strokes)
+    return bottom - top < HIGHEST * BODY and right - left < WIDE * BODY * len(text)
 
 
 def name_hand(maker, writer):

@@ -5,14 +5,18 @@ The judge is PP-OCRv6 small (Apache-2.0, inside the wheel of rapidocr 3.10.0), r
 on a picture of the line; of each column the likeliest character counts (greedy CTC). The picture is
 fixed, since it decides much of the result. The judge reads 300 real lines of the database with
 13.6 % of characters wrong.
+
+Figures are told apart by the kind of text, one of KINDS.
 """
 
-import collections
 import os
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 from handwriting.files import UserError
-from handwriting.text.edits import edit_distance, greedy_ctc, matched
+from handwriting.measure.rates import score
+from handwriting.text.edits import greedy_ctc
 from handwriting.text.hands import read_styles
 
 import numpy as np
@@ -24,12 +28,12 @@ PAD = 6  # pixels of white on each side
 OVERSAMPLING = 4  # what is drawn is larger by this factor, then made smaller: grey edges
 JUDGE_HEIGHT, JUDGE_MIN_WIDTH = 48, 16  # pixels of the recogniser's input
 MODEL = "PP-OCRv6_rec_small.onnx"
-FAILED = 0.3  # a line with a higher character error rate counts as failed
-SENTENCES = Path(__file__).resolve().parents[2] / "tests" / "benchmarks" / "sentences.txt"
+KINDS = ("prose", "numbers", "names", "capitals", "symbols")
+SENTENCES = Path(__file__).resolve().parents[2] / "tests" / "benchmarks" / "sentences.txt"  # prose
+HARD = SENTENCES.with_name("hard.txt")  # the other kinds, each below a heading == kind ==
 BIASES = (0.0, 0.5, 1.0, 2.0, 5.0)  # at which a network is measured, and at its default
-DRAWINGS = 2  # of each sentence, for each figure
+DRAWINGS = 2  # of each sentence, for each figure; of the other kinds not at all biases
 REAL = 600  # about so many real lines are read, of all parts of a split
-RATES = ("cer", "wer", "failed")
 
 
 def draw_line(strokes):
@@ -98,72 +102,96 @@ def make_judge(threads=2):
     return read
 
 
-# ------------------------------------------------------------------------------------- comparing
-
-
-def score(read_texts, texts):
-    """How far what was read is from the texts, two lists of str, a dict; runs of spaces count as
-    one space, and spaces at the ends as none.
-
-    lines: their number; cer and wer: edit distance of characters and of words, over the number of
-    those in the texts; failed: share of lines whose own cer is above FAILED; characters: for each
-    character of the texts [how often it stands there, the share of those that were read].
-    """
-    if not "".join(texts).strip():
-        raise ValueError("no characters to score")
-    errors, word_errors, words, failed = 0, 0, 0, 0
-    stands, found = collections.Counter(), collections.Counter()
-    pairs = zip(read_texts, texts, strict=True)
-    for read_words, text_words in ((read.split(), text.split()) for read, text in pairs):
-        read, text = " ".join(read_words), " ".join(text_words)
-        distance = edit_distance(read, text)
-        errors, failed = errors + distance, failed + (distance > FAILED * len(text))
-        word_errors += edit_distance(read_words, text_words)
-        words += len(text_words)
-        stands.update(text)
-        found.update(text[place] for place in matched(read, text))
-    return {
-        "lines": len(texts), "cer": errors / stands.total(), "wer": word_errors / words,
-        "failed": failed / len(texts),
-        "characters": {c: [n, found[c] / n] for c, n in sorted(stands.items())},
-    }  # fmt: skip
-
-
 # ------------------------------------------------------------------------------------- measuring
 
 
-def measure_legibility(model, real, seed):
-    """What `score` says, {name: figures}, of real lines, a list of (strokes, text), and of the
-    sentences in tests/benchmarks as the network writes them: at several biases, each line in a
-    hand of its own, at the default one also without a choice between drawings; and at that in each
-    style that comes with the program.
+class Reading(NamedTuple):
+    """A line that the judge has read."""
 
-    Sentences with a character that the network has not learnt are left out. `wrong` is the share of
-    lines that write_lines says went wrong.
+    found: str
+    text: str
+    kind: str  # of KINDS
+    wrong: bool = False  # whether write_lines says that the line went wrong
+
+
+def read_sentences(alphabet):
+    """The sentences of each of KINDS, {kind: list of str}, without those that have a character that
+    is not in the alphabet. Raises UserError if none is left.
+    """
+    kinds = {"prose": SENTENCES.read_text(encoding="utf-8").splitlines()}
+    _, *parts = re.split("^== (.+) ==\n", HARD.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    for kind, lines in zip(parts[::2], parts[1::2], strict=True):
+        kinds[kind] = lines.splitlines()
+    known = set(alphabet)
+    kinds = {kind: [text for text in kinds[kind] if set(text) <= known] for kind in KINDS}
+    if not any(kinds.values()):
+        raise UserError("the network has learnt too few characters for any of our sentences")
+    return kinds
+
+
+def kind_of(text):
+    """Which of KINDS the text of a real line is, by its characters; names count as prose."""
+    length, letters = len(text.replace(" ", "")), sum(c.isalpha() for c in text)
+    if sum(c in "#$%&*+/<=>@[\\]^_`{|}~" for c in text) > 0.15 * length:
+        return "symbols"
+    if sum(c.isdigit() for c in text) > 0.3 * length:
+        return "numbers"
+    capitals = sum(c.isupper() for c in text)
+    return "capitals" if capitals > max(1, letters / 2) else "prose"
+
+
+def score_kinds(readings):
+    """What `score` says of each kind among the Readings, {kind: figures}, and in `wrong` the share
+    of lines that went wrong.
+    """
+    figures = {}
+    for kind in KINDS:
+        if own := [reading for reading in readings if reading.kind == kind]:
+            found, texts, _, wrong = zip(*own, strict=True)
+            figures[kind] = score(found, texts) | {"wrong": sum(wrong) / len(wrong)}
+    return figures
+
+
+def measure_legibility(model, real, seed):
+    """What `score_kinds` says, {name: {kind: figures}}, of real lines, a list of (strokes, text),
+    and of the sentences in tests/benchmarks as the network writes them: at several biases, each
+    line in a hand of its own, at the default one also without a choice between drawings; and at
+    that in each style that comes with the program.
+
+    Sentences with a character that the network has not learnt are left out. Those that are no prose
+    are drawn once at other biases than the default one, and in the styles by turns, so that only
+    all styles together have figures of them.
     """
     from handwriting.network.backend import tf
     from handwriting.text.writing import BIAS, CANDIDATES, write_lines
 
-    read = make_judge()
-    sentences = SENTENCES.read_text(encoding="utf-8").splitlines()
-    sentences = [text for text in sentences if set(text) <= set(model.alphabet)]
+    read, sentences = make_judge(), read_sentences(model.alphabet)
+    prose = [(text, "prose") for text in sentences.pop("prose")]
+    hard = [(text, kind) for kind, texts in sentences.items() for text in texts]
     real = real[:: max(1, len(real) // REAL)]
-    figures = {"real lines": score([read(strokes) for strokes, _ in real], [t for _, t in real])}
+    real = [Reading(read(strokes), text, kind_of(text)) for strokes, text in real]
 
-    def measure(name, bias, style, texts, candidates=CANDIDATES):
-        sess = tf.random.Generator.from_seed(seed)
+    def write(pairs, bias, style, candidates=CANDIDATES):
+        """A Reading of each of the pairs (text, kind)."""
+        if not pairs:
+            return []
+        sess, texts = tf.random.Generator.from_seed(seed), [text for text, _ in pairs]
         lines = write_lines(model, sess, texts, bias, style, False, candidates=candidates)
-        found = [read(line.strokes) for line in lines]
-        figures[name] = score(found, texts)
-        figures[name]["wrong"] = sum(bool(line.problem) for line in lines) / len(lines)
-        return found
+        return [
+            Reading(read(line.strokes), text, kind, bool(line.problem))
+            for line, (text, kind) in zip(lines, pairs, strict=True)
+        ]
 
+    readings = {"real lines": real}
     for bias in sorted({*BIASES, BIAS}):
-        measure(f"bias {bias:g}", bias, None, sentences * DRAWINGS)
-    measure(f"bias {BIAS:g}, drawn once", BIAS, None, sentences * DRAWINGS, 1)
-    styles, found = read_styles(), []
-    for name, style in styles.items():
-        found += measure(f"style {name}", BIAS, style, sentences)
-    if found:
-        figures["all styles"] = score(found, sentences * len(styles))
-    return figures
+        more = hard * (DRAWINGS if bias == BIAS else 1)
+        readings[f"bias {bias:g}"] = write(prose * DRAWINGS, bias, None) + write(more, bias, None)
+    once = [write(pairs * DRAWINGS, BIAS, None, 1) for pairs in (prose, hard)]
+    readings[f"bias {BIAS:g}, drawn once"] = once[0] + once[1]
+    styles, together = read_styles(), []
+    for place, (name, style) in enumerate(styles.items()):
+        readings[f"style {name}"] = write(prose, BIAS, style)
+        together += readings[f"style {name}"] + write(hard[place :: len(styles)], BIAS, style)
+    if styles:
+        readings["all styles"] = together
+    return {name: score_kinds(own) for name, own in readings.items()}

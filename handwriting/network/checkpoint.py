@@ -124,10 +124,11 @@ def find_run(model_dir, text=False):
     return folder
 
 
-def load_weights(model, folder, without=()):
+def load_weights(model, folder, without=(), grown=()):
     """Give the model the best weights in `folder`, else the newest; returns the path of the file.
 
-    without: names of weights that the file lacks, and that stay as they are. Raises UserError if
+    without: names of weights that the file lacks, and that stay as they are; grown: of those that
+    may have more rows than in the file, behind its own, which stay as they are. Raises UserError if
     there are none, or if they are damaged or do not fit the model.
     """
     folder = Path(folder)
@@ -136,5 +137,10 @@ def load_weights(model, folder, without=()):
         raise UserError(f"{folder} holds no weights yet; train.py writes them after every epoch")
     tensors, _ = read_tensors(path)
     variables = {name: v for name, v in model.variables.items() if name not in without}
-    assign(variables, tensors, "" if path.name == BEST else "model.", path)
+    prefix = "" if path.name == BEST else "model."
+    for name in grown:
+        if (value := tensors.get(prefix + name)) is not None:
+            more = variables[name].numpy()[len(value) :]
+            tensors[prefix + name] = np.concatenate([value, more]) if len(more) else value
+    assign(variables, tensors, prefix, path)
     return path

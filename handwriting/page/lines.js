@@ -1,10 +1,14 @@
-// Drawing the lines of a text in one hand, as `write_lines` of handwriting/text/writing.py: each the
-// best of several drawings. A generator here yields null where there is nothing to be seen yet.
+// Drawing the lines of a text in one hand, as `write_lines` of handwriting/text/writing.py: each
+// the best of several drawings, with its marks. A generator here yields null where there is nothing to
+// be seen yet.
 "use strict";
 
-if (typeof require !== "undefined") Object.assign(globalThis, require("./drawing.js"));
+if (typeof require !== "undefined") {
+  Object.assign(globalThis, require("./drawing.js"), require("./marks.js"));
+}
 
 const CANDIDATES = 3, TRIES = 4;  // drawings of a line; so often, until one is good
+const STAND_IN = [..."the"];  // tells how large a hand writes
 const STYLE_LENGTH = 25;  // characters of the first lines that show a hand to the next ones
 
 /** Draw side by side, a point of each in turn: returns the first drawing that ends without a
@@ -56,12 +60,23 @@ function joinLine(style, {points, text}) {
   return {strokes, text: `${style.text} ${text}`};
 }
 
+/** The best drawing of a text, with its marks. */
+function* spelledLine(model, noise, text, bias, style) {
+  const {alphabet, dataScale} = model, spelling = split(text, alphabet);
+  const hand = style && {...style, text: split(plain(style.text, alphabet), alphabet).base};
+  const base = spelling.base || STAND_IN.filter((c) => alphabet.includes(c)).join("") ||
+    alphabet.trim()[0];  // a text of glyphs alone
+  const line = yield* bestLine(model, noise, base, bias, hand);
+  if (base === text) return line;
+  return markLine(line, text, spelling, () => noise.uniform(), dataScale);
+}
+
 /** Draw texts, all in one hand: yields null, or a line {number, text, points, placed, ...} that is
  * whole. A hand at random is that of the first lines. */
 function* writeLines(model, noise, texts, bias, style) {
   let hand = style;
   for (const [number, text] of texts.entries()) {
-    const line = yield* bestLine(model, noise, text, bias, hand);
+    const line = yield* spelledLine(model, noise, text, bias, hand);
     yield {...line, number, placed: placeLine(line)};
     if (!style && !line.problem && !(hand?.text.length >= STYLE_LENGTH)) {
       hand = hand ? joinLine(hand, line) : {strokes: line.points, text};

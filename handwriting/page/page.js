@@ -35,7 +35,8 @@ function toPNG() {
 
 function saveHand() {
   const lines = sheet.lines.filter((line) => !line.stopped);
-  download("hand.json", writeHand(lines.map(({text, placed}) => toLine(text, placed.strokes, 0))),
+  download("hand.json", writeHand(lines.map(({text, placed}) =>
+    toLine(text.replaceAll(GAP, " "), placed.strokes, 0))),
     "application/json");
 }
 
@@ -142,14 +143,14 @@ function connectWriting() {
     say("write-status", "");
   };
   on("text", "input", textChanged);
-  on("plain", "click", () => {
-    byId("text").value = plain(byId("text").value);
-    textChanged();
-  });
   const begin = () => {
     startWriting();
     byId("sheet").parentElement.scrollIntoView({block: "nearest"});
   };
+  on("plain", "click", () => {
+    byId("text").value = leaveGaps(byId("text").value, config().alphabet);
+    begin();
+  });
   on("start", "click", begin);
   document.addEventListener("keydown", (event) => {
     const isMeant = event.key === "Enter" && (event.ctrlKey || event.metaKey);

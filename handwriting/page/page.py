@@ -58,8 +58,10 @@ def build_page(text_weights, scribble_weights, styles):
 
 
 def inline_script(match):
-    """The content of the script that a tag, a match of its name, asks for, behind a tag."""
-    return "<script>\n" + (FOLDER / match[1]).read_text(encoding="utf-8")
+    """The content of the script that a tag, a match of its name, asks for, behind a tag; a table
+    becomes the constant TABLES."""
+    content = (FOLDER / match[1]).read_text(encoding="utf-8")
+    return "<script>\n" + (f"const TABLES = {content};" if match[1].endswith(".json") else content)
 
 
 def write_page(path, folder):

@@ -3,10 +3,12 @@
 // downwards; a stroke is a list of pen positions [x, y].
 "use strict";
 
-if (typeof require !== "undefined") Object.assign(globalThis, require("./engine.js"));
+if (typeof require !== "undefined") {
+  Object.assign(globalThis, require("./engine.js"), require("./spelling.js"));
+}
 
 const UNSURE = 0.02, NAT = 25, FAR = 200, NO_STROKE = 10;
-const WORD_SIZE = 100, STRAY = 0.7, BESIDE = 50;
+const WORD_SIZE = 100, CAPITAL = 0.6, STRAY = 0.7, BESIDE = 50;
 const SIZES = [-3, -2, -1, 0, 1, 2, 3, 4, 5].map((k) => k / 4);  // octaves
 
 const median = (values) => {
@@ -36,18 +38,21 @@ function bounds(strokes) {
   return box;
 }
 
-/** The words of a line from left to right: lists of the numbers of their strokes. windows: of each
- * point, where the network looked in the text. Words joined by a stroke are one. */
-function splitWords(text, strokes, windows) {
-  const wordOf = [...text].map((_, u, all) => all.slice(0, u).join("").split(/ +/).length - 1);
-  const count = text.split(" ").length;
+/** The numbers of the strokes of each word of a line. windows: of each point, where the network
+ * looked in the text. A word that a stroke joins to the next one may have none. */
+function numberStrokes(text, strokes, windows) {
+  let count = 0;
+  const wordOf = [...text].map((c, u, all) => /\s/.test(c) ? -1
+    : /\s/.test(all[u - 1] ?? " ") ? count++ : count - 1);
   let at = 0;
   const shares = strokes.map((stroke) => {
     const share = new Array(count).fill(0);
     for (const phi of windows.slice(at, at += stroke.length)) {
-      for (let u = 0; u < text.length; u++) if (text[u] !== " ") share[wordOf[u]] += phi[u];
+      wordOf.forEach((word, u) => {
+        if (word >= 0) share[word] += phi[u];
+      });
     }
-    const total = Math.max(sum(share), 1e-9);
+  const total = Math.max(sum(share), 1e-9);
     return share.map((each) => Math.log(each / total + UNSURE));
   });
   const boxes = strokes.map((stroke) => bounds([stroke]));
@@ -59,7 +64,20 @@ function splitWords(text, strokes, windows) {
     return clip(left - right, -FAR, FAR) / NAT;
   });
   const cuts = bestCuts(order.map((k) => shares[k]), gaps);
-  return cuts.slice(1).map((end, k) => order.slice(cuts[k], end)).filter((word) => word.length);
+  return cuts.slice(1).map((end, k) => order.slice(cuts[k], end).sort((a, b) => a - b));
+}
+
+/** The words of a line, of which those joined by a stroke are one: {text, numbers}. */
+function splitWords(text, strokes, windows) {
+  const numbers = numberStrokes(text, strokes, windows), found = [];
+  let waiting = [];
+  wordsOf(text).forEach((word, k) => {
+    waiting.push(word);
+    if (!numbers[k].length) return;
+    found.push({text: waiting.join(" "), numbers: numbers[k]});
+    waiting = [];
+  });
+  return found;
 }
 
 /** Where N strokes are cut into W runs: places [W + 1] from 0 to N. scores [N][W]: what a stroke
@@ -140,25 +158,39 @@ function guideLines(words, size) {
   });
 }
 
-/** Where the words of a line stand: the x-height of the hand, and for each stroke the baseline of
- * its word; one far from those of the neighbours, as quotation marks may give, is theirs. */
-function findBaselines(text, strokes, windows) {
-  const numbers = splitWords(text, strokes, windows);
-  const words = numbers.map((word) => word.map((k) => strokes[k]));
+/** The x-height of the hand that wrote a line, and its words, {text, numbers, low}: the heights of
+ * their baselines. One far from those of the neighbours, as quotation marks may give, is theirs; a
+ * word without strokes stands as the one before. */
+function findWords(text, strokes, windows) {
+  const parts = splitWords(text, strokes, windows);
+  const words = parts.map(({numbers}) => numbers.map((k) => strokes[k]));
+  const isSmall = parts.map(({text}) => /\p{Ll}/u.test(text)), anySmall = isSmall.includes(true);
   let size = WORD_SIZE, guides;
   for (let round = 0; round < 2; round++) {
     guides = guideLines(words, size);
-    size = median(guides.map(([low, high]) => low - high));
+    const heights = guides.map(([low, high]) => low - high);
+    size = anySmall ? median(heights.filter((_, k) => isSmall[k])) : CAPITAL * median(heights);
   }
-  const lows = guides.map(([low]) => low), baselines = [];
-  numbers.forEach((word, k) => {
-    const around = median(lows.slice(Math.max(k - 2, 0), k + 3));
-    const low = Math.abs(lows[k] - around) < STRAY * size ? lows[k] : around;
-    for (const stroke of word) baselines[stroke] = low;
+  const lows = guides.map(([low]) => low).map((low, k, all) => {
+    const around = median(all.slice(Math.max(k - 2, 0), k + 3));
+    return Math.abs(low - around) < STRAY * size ? low : around;
   });
+  let known = 0;
+  return {size, words: numberStrokes(text, strokes, windows).map((numbers, k) => {
+    known += numbers.length > 0;
+    return {text: wordsOf(text)[k], numbers, low: lows[Math.max(known - 1, 0)]};
+  })};
+}
+
+/** Where the words of a line stand: the x-height of the hand, and for each stroke the baseline of
+ * its word. */
+function findBaselines(text, strokes, windows) {
+  const {size, words} = findWords(text, strokes, windows), baselines = [];
+  for (const {numbers, low} of words) for (const stroke of numbers) baselines[stroke] = low;
   return {size, baselines};
 }
 
 if (typeof module !== "undefined") {
-  module.exports = {median, toStrokes, bounds, splitWords, guideLines, findBaselines};
+  module.exports = {median, toStrokes, bounds, numberStrokes, splitWords, guideLines, findWords,
+    findBaselines};
 }

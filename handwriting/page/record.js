@@ -2,22 +2,26 @@
 "use strict";
 
 const KEPT = "handwriting-recording";  // in the browser's storage
-const recording = {lines: [], next: 0, again: null, note: ""};  // again: a text
+// again: a text; sentences: one's own to copy
+const recording = {lines: [], next: 0, again: null, note: "", sentences: []};
 const ENOUGH_LINES = 12;  // lines show a hand
 
 function loadRecording() {
   try {
     const kept = JSON.parse(localStorage.getItem(KEPT));
     if (!kept) return;
-    Object.assign(recording, {lines: readHand(JSON.stringify(kept.hand)), next: kept.next});
+    const {hand, next, sentences = []} = kept, lines = hand ? readHand(JSON.stringify(hand)) : [];
+    Object.assign(recording, {lines, next, sentences});
+    byId("sentences").value = sentences.join("\n");
+    byId("own").open = sentences.length > 0;
   } catch { /* A browser may keep nothing for files, or the text may be damaged. */ }
 }
 
 function recordingChanged(note = "") {
   recording.note = note;
   try {
-    const hand = JSON.parse(writeHand(recording.lines));
-    localStorage.setItem(KEPT, JSON.stringify({hand, next: recording.next}));
+    const {lines, next, sentences} = recording, hand = lines.length && JSON.parse(writeHand(lines));
+    localStorage.setItem(KEPT, JSON.stringify({hand, next, sentences}));
   } catch {
     recording.note += " This browser keeps nothing: save hand.json before you leave.";
   }
@@ -27,14 +31,31 @@ function recordingChanged(note = "") {
 }
 
 /** The sentence to copy, one that is written again first; undefined behind the last. */
-const sentence = () => recording.again ?? SENTENCES[recording.next];
+const sentence = () => recording.again ?? sentences()[recording.next];
+
+/** All that is to be copied: one's own sentences or those of this page. */
+const sentences = () => recording.sentences.length ? recording.sentences : SENTENCES;
+
+/** Take over the sentences that were typed, and begin with the first that is not kept. */
+function sentencesChanged() {
+  recording.sentences = byId("sentences").value.normalize("NFC").split("\n")
+    .map((text) => text.replace(/[\s\p{Z}]+/gu, " ").replace(/\p{C}/gu, "").trim()).filter(Boolean);
+  goTo(firstNew());
+}
+
+/** The number of the first sentence that is not kept. */
+function firstNew() {
+  const kept = new Set(recording.lines.map(({text}) => text));
+  const next = sentences().findIndex((text) => !kept.has(text));
+  return next < 0 ? sentences().length : next;
+}
 
 function showRecorder() {
   const {pad, lines, note} = recording, text = sentence();
   const isKept = lines.some((line) => line.text === text);
   say("sentence", text ?? "That was the last sentence. Thank you.");
-  const place = SENTENCES.indexOf(text) + 1;
-  const where = place ? `Sentence ${place} of ${SENTENCES.length}; ` : "";
+  const place = sentences().indexOf(text) + 1;
+  const where = place ? `Sentence ${place} of ${sentences().length}; ` : "";
   const again = isKept ? ", this one, too" : "";
   const more = lines.length < ENOUGH_LINES ? ` of the ${ENOUGH_LINES} that a hand needs` : "";
   say("record-status", `${where}${lines.length} kept${more}${again}.${note}`);
@@ -82,14 +103,10 @@ function keep() {
 async function openHand(file) {
   try {
     const lines = readHand(await file.text());
-    const unknown = unknownIn(lines.map(({text}) => text).join(""));
-    if (unknown.length) throw new Error(`The network has not learnt: ${unknown.join(" ")}`);
     const question = "Replace the lines recorded here by those of the file?";
     if (recording.lines.length && !confirm(question)) return;
     Object.assign(recording, {lines, again: null});
-    const kept = new Set(recording.lines.map(({text}) => text));
-    recording.next = SENTENCES.findIndex((sentence) => !kept.has(sentence));
-    if (recording.next < 0) recording.next = SENTENCES.length;
+    recording.next = firstNew();
     recordingChanged();
   } catch (error) {
     say("record-status", error.message);
@@ -101,6 +118,7 @@ function connectRecording() {
   on("strip", "input", () => recording.pad.move(byId("strip").valueAsNumber));
   on("keep", "click", keep);
   on("skip", "click", skip);
+  on("sentences", "change", sentencesChanged);
   on("previous", "click", () => goTo(recording.next - (recording.again ? 0 : 1)));
   on("record-undo", "click", () => recording.pad.undo());
   on("record-clear", "click", () => recording.pad.clear());

@@ -41,6 +41,7 @@ const SENTENCES = [
 const X_HEIGHT = 125;  // pen units: the median of the database's lines
 const INTERVAL = 15;  // milliseconds between the database's points, as in recording.py
 const EXTENT = 10;  // pen units: a stroke that is not larger is a dot
+const DOT_STEPS = [4, 16];  // from point to point in a dot, at least and at most
 const STYLE_LINES = 2;  // recorded lines that give the hand
 
 /** A canvas that records strokes, and draws them over a baseline and a line at the x-height.
@@ -161,18 +162,19 @@ function strokePath(context, stroke, width) {
 }
 
 /** A stroke [x, y, time, ...] in pen units at times INTERVAL apart, from its first to its last
- * sample: [x, y] each; a dot's first and last. */
+ * sample: [x, y] each; a dot as 5 to 17 positions. */
 function resample(stroke) {
-  const [left, top, right, bottom] = bounds([stroke]), last = stroke.at(-1);
+  const [left, top, right, bottom] = bounds([stroke]), start = stroke[0][2], end = stroke.at(-1)[2];
+  let count = Math.ceil((end - start) / INTERVAL), interval = INTERVAL;
   if (Math.max(right - left, bottom - top) <= EXTENT) {
-    return (stroke.length > 1 ? [stroke[0], last] : [last]).map(([x, y]) => [x, y]);
+    count = Math.min(Math.max(count, DOT_STEPS[0]), DOT_STEPS[1]);
+    interval = (end - start) / count;
   }
-  const start = stroke[0][2], end = last[2], count = Math.ceil((end - start) / INTERVAL);
   const drawn = [stroke[0].slice(0, 2)];
   for (let n = 1, k = 0; n <= count; n++) {
-    const time = Math.min(start + n * INTERVAL, end);
+    const time = Math.min(start + n * interval, end);
     while (k < stroke.length - 2 && stroke[k + 1][2] < time) k++;
-    const [a, b] = [stroke[k], stroke[k + 1]];
+    const [a, b] = [stroke[k], stroke[k + 1] ?? stroke[k]];
     const share = b[2] > a[2] ? Math.min((time - a[2]) / (b[2] - a[2]), 1) : 1;
     drawn.push([0, 1].map((axis) => a[axis] + share * (b[axis] - a[axis])));
   }

@@ -62,12 +62,13 @@ function halt() {
 
 // ------------------------------------------------------------------------------------- texts
 
-/** The text as lines of at most `wrap` characters, broken at spaces; empty lines stay. */
+/** A text without typographic characters as lines of at most `wrap` characters, broken at spaces;
+ * empty lines stay. */
 function wrapLines(text, wrap) {
   return text.split("\n").flatMap((paragraph) => {
     const lines = [""];
-    for (const word of paragraph.split(/\s+/).filter(Boolean)) {
-      const longer = `${lines.at(-1)} ${word}`.trim();
+    for (const word of paragraph.split(" ").filter(Boolean)) {
+      const longer = lines.at(-1) ? `${lines.at(-1)} ${word}` : word;
       if (longer.length <= wrap || !lines.at(-1)) lines[lines.length - 1] = longer;
       else lines.push(word);
     }
@@ -75,31 +76,9 @@ function wrapLines(text, wrap) {
   });
 }
 
-const PLAIN = {"‘": "'", "’": "'", "‚": "'", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"',
-  "‐": "-", "‑": "-", "‒": "-", "–": "-", "—": "-", "−": "-", "…": "...", "ß": "ss", "æ": "ae",
-  "Æ": "Ae", "ø": "o", "Ø": "O", "œ": "oe", "Œ": "Oe"};
-
-/** The text with typographic quotes, dashes and accents as plain characters (text.py). */
-function plain(text) {
-  const replaced = [...text].map((c) => PLAIN[c] ?? c).join("");
-  return replaced.normalize("NFKD").replace(/[\p{M}\p{Cf}]/gu, "");
-}
-
-/** Characters of a text that the network has not learnt. */
-function unknownIn(text) {
-  const known = new Set(config().alphabet);
-  return [...new Set(text)].filter((c) => !known.has(c) && !/\s/.test(c));
-}
-
-/** A character, or its number where it shows nothing. */
-function visible(character) {
-  const number = character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
-  return /[\p{C}\p{Z}]/u.test(character) ? `U+${number}` : character;
-}
-
 /** Show what cannot be written; returns whether all can. */
 function checkText() {
-  const text = byId("text").value, unknown = unknownIn(text);
+  const text = byId("text").value, {alphabet} = config(), unknown = unknownIn(text, alphabet);
   let problem = "";
   if (text.length > MOST_CHARACTERS) {
     problem = `The text has ${text.length} characters; at most ${MOST_CHARACTERS} can be written.`;
@@ -107,11 +86,11 @@ function checkText() {
     problem = `At most ${MOST_LINES} lines can be written.`;
   } else if (unknown.length) {
     const more = unknown.length > 20 ? ` and ${unknown.length - 20} more` : "";
-    problem = `The network has not learnt: ${unknown.slice(0, 20).map(visible).join(" ")}${more}`;
+    problem = `Cannot be written: ${unknown.slice(0, 20).map(visible).join(" ")}${more}`;
   }
   say("unknown", problem);
   byId("unknown").hidden = !problem;
-  byId("plain").hidden = !unknown.length || unknownIn(plain(text)).length === unknown.length;
+  byId("plain").hidden = !unknown.length || !leaveGaps(text, alphabet).trim();
   return !problem && text.trim() !== "";
 }
 
@@ -179,7 +158,9 @@ function startWriting() {
   }
   rememberState();
   halt();
-  const wrapped = wrapLines(byId("text").value, byId("wrap").valueAsNumber);
+  const text = byId("text").value, {alphabet} = config(), note = plainNote(text, alphabet);
+  const lines = text.split("\n").map((line) => plain(line, alphabet)).join("\n");
+  const wrapped = wrapLines(lines, byId("wrap").valueAsNumber);
   const places = wrapped.flatMap((text, place) => text ? [place] : []);
   const texts = places.map((place) => wrapped[place]), bias = byId("bias").valueAsNumber;
   const width = WIDTH * Math.max(LEAST, ...texts.map((text) => text.length));
@@ -196,6 +177,7 @@ function startWriting() {
       const bad = sheet.lines.filter((line) => line.problem).map((line) => line.number + 1);
       say("write-status", bad.length === 0 ? "Written." : "Written. Line " +
         `${bad.join(" and line ")} may be hard to read: Try again writes anew.`);
+      if (note) byId("write-status").append(` ${note}`);
       say("rate", `Computed at ${Math.round(rate)} points a second.`);
       showButtons();
     },

@@ -22,6 +22,7 @@ class Reading(NamedTuple):
     """How a line is read back."""
 
     misread: tuple = ()  # the numbers of its words that are not read right
+    words: tuple = ()  # these words
     wrong: int = 0  # characters in them
     log_probability: float = 0.0  # of the text, in nats a character
 
@@ -73,7 +74,9 @@ def read_back(reader, lines):
     for k, line in enumerate(lines):
         numbers = tuple(number for row, number in misread if row == k)
         wrong = sum(edit_distance(parts[k][number], words[k][number]) for number in numbers)
-        found.append(line._replace(reading=Reading(numbers, wrong, nats[k] / len(line.text))))
+        named = tuple(words[k][number] for number in numbers)
+        reading = Reading(numbers, named, wrong, nats[k] / len(line.text))
+        found.append(line._replace(reading=reading))
     return found
 
 

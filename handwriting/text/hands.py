@@ -69,17 +69,17 @@ def find_lines(name):
 def load_style(name, text=None):
     """The Style of a hand; see `find_lines`.
 
-    text: what its line says, where that is not told beside it. Raises UserError.
+    text: what its first line says, which alone is the style then, whatever is told beside it.
+    Raises UserError.
     """
     lines, texts = find_lines(name)
-    if text and any(texts):
-        raise UserError(f"--style {name} comes with its text; leave --style_text out")
-    texts = [text, *texts[1:]] if text else texts
+    if text:
+        lines, texts = lines[:1], [text]
     known = [(line, text) for line, text in zip(lines, texts, strict=True) if text]
     if not known:
         raise UserError(f"--style {name} needs --style_text, what that line says")
     style = Style(*join_lines(*zip(*known[:STYLE_LINES], strict=True)))
-    if problem := find_problem(style.text, style.strokes):
-        words = f"{problem}, so writing in its hand may be hard to read: {style.text[:60]}"
-        warnings.warn(f"--style {name}: {words}", stacklevel=2)
+    if find_problem(style.text, style.strokes):
+        words = "its ink does not fit its text, so what is drawn may be useless; does it say"
+        warnings.warn(f"--style {name}: {words}: {style.text[:60]}", stacklevel=2)
     return style

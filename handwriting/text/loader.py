@@ -11,6 +11,7 @@ from handwriting.files import UserError
 from handwriting.ink.database import form_names
 from handwriting.text.alphabet import ENDS, encode, make_alphabet
 from handwriting.text.lines import join_lines
+from handwriting.text.spelling import can_write
 from utils import START, DataLoader
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy as np
 # What a training sequence consists of: one line, or two or three of one form joined into one.
 JOINED = {1: 0.7, 2: 0.2, 3: 0.1}
 MORE_JOINED = {1: 0.25, 2: 0.35, 3: 0.4}
+MANY = 1000  # lines, from which letters can be learnt that are otherwise put together
 SLICES = 16  # a batch is one of so many slices of more sequences, sorted by length
 RARE = 0.02  # lines with a character that fewer lines than this share have are drawn more often,
 MAX_REPEAT = 8.0  # by the square root of how much fewer, but not more often than this
@@ -36,14 +38,15 @@ class TextLoader(DataLoader):
     Differs from DataLoader in: data, texts_of_data: the training lines that have a text, float32
     [n, 3] in scaled units; chances: how likely each is drawn; valid_data, valid_texts: the
     validation lines and their texts. alphabet: the characters of the training lines' texts, unless
-    one is given; lines with others are left out. So are training lines of which one of `measures`
-    is among the OUTLIERS smallest or largest: their text and ink may not belong together.
-    join_lines: most sequences are joined lines.
-    Raises UserError if there are no texts.
+    one is given; lines with others are left out, unless it is to grow by them. Letters that
+    marks.py puts together are too many to learn from few lines: there the alphabet stays without
+    them, and the window sees nothing. Training lines of which one of `measures` is among the
+    OUTLIERS smallest or largest are left out: their text and ink may not belong together.
+    join_lines: most sequences are joined lines. Raises UserError if there are no texts.
     """
 
     def __init__(self, batch_size, scale_factor, data_dir="data", *, seed=None, alphabet="",
-                 join_lines=False):
+                 grow=False, join_lines=False):
         super().__init__(batch_size, 1, scale_factor, data_dir=data_dir, seed=seed)
         self.joined = MORE_JOINED if join_lines else JOINED
         lines = list(zip(self.raw_data, self.texts, form_names(self.names), strict=False))
@@ -58,8 +61,13 @@ class TextLoader(DataLoader):
                 f"--text needs transcriptions, but the lines in {self.folder} that train or "
                 "validate have none; put ascii-all.tar.gz of the database there, beside the lines"
             )
-        self.alphabet = alphabet or make_alphabet(text for _, text, _ in training)
-        known = [line for line in training if set(line[1]) <= set(self.alphabet)]
+        found = make_alphabet(text for _, text, _ in training)
+        new = [c for c in found if c not in alphabet] if grow or not alphabet else []
+        if alphabet and len(training) < MANY:
+            new = [c for c in new if not can_write(c, alphabet)]
+        self.alphabet = alphabet + "".join(new)
+        writable = {c for c in found if can_write(c, self.alphabet)}
+        known = [line for line in training if set(line[1]) <= writable]
         if not known:
             raise UserError(
                 f"all texts in {self.folder} have characters that the network has not learnt; it "
@@ -100,7 +108,8 @@ class TextLoader(DataLoader):
         """
         counts = collections.Counter(c for text in self.texts_of_data for c in set(text))
         wanted = RARE * len(self.texts_of_data)
-        rarest = np.array([min(counts[c] for c in text) for text in self.texts_of_data])
+        learnt = [[counts[c] for c in text if c in self.alphabet] for text in self.texts_of_data]
+        rarest = np.array([min(found, default=wanted) for found in learnt])
         return np.clip(np.sqrt(wanted / rarest), 1.0, MAX_REPEAT)
 
     def next_batch(self):

@@ -158,7 +158,7 @@ def number_strokes(line):
 
 def word_weights(line):
     """The window's weights [n, W] over the W words of the line's text, less the spaces."""
-    space = np.array([c == " " for c in line.text])
+    space = np.array([c.isspace() for c in line.text])
     begins = ~space & np.append(True, space[:-1])
     word = np.cumsum(begins) - 1
     columns = [line.window[:, ~space & (word == k)].sum(axis=1) for k in range(word[-1] + 1)]

@@ -16,11 +16,13 @@ from handwriting.ink.points import LIMIT, START
 from handwriting.network.backend import compiled, tf
 from handwriting.network.mixture import Mixture, sample_point
 from handwriting.network.sampling import CHUNK, GROUP, draw_noise
-from handwriting.text.alphabet import ENDS, check_text, encode
+from handwriting.text.alphabet import ENDS, encode
 from handwriting.text.choosing import Reading, choose, read_back
 from handwriting.text.hands import Style
 from handwriting.text.lines import MOST_POINTS, POINTS, baseline, find_problem
+from handwriting.text.marks import add_marks
 from handwriting.text.reader import read_reader
+from handwriting.text.spelling import check_text, plain, split
 
 import numpy as np
 
@@ -44,12 +46,6 @@ class Line(NamedTuple):
     window: np.ndarray  # float32 [n, U]: the window's weights over the text's characters
     problem: str  # what is wrong with it, or the empty string
     reading: Reading = Reading()  # how it is read back
-
-    @property
-    def misread(self):
-        """Its words that are hard to read."""
-        words = self.text.split()
-        return [words[number] for number in self.reading.misread]
 
 
 class Pen(NamedTuple):
@@ -209,25 +205,26 @@ def write_texts(model, sess, texts, bias, style=None):
     """write_lines of texts that nobody has checked yet, without spaces around them, for which the
     network draws stray letters. Raises UserError.
     """
-    texts = [text.strip() for text in texts]
     for number, text in enumerate(texts, 1):
         check_text(text, model.alphabet, f"text {number}" if len(texts) > 1 else "the text")
     if style:
         check_text(style.text, model.alphabet, "the text of the style")
+    texts = [plain(text, model.alphabet).strip() for text in texts]
     return write_lines(model, sess, texts, bias, style)
 
 
 def write_lines(model, sess, texts, bias, style=None, one_hand=True, limit=None,
                 candidates=CANDIDATES, progress=lambda done: None):
-    """Draw texts, a list of str: a list of Line.
+    """Draw texts, a list of str without typographic characters (`plain`): a list of Line.
 
     sess: a tf.random.Generator. bias: as in `mixture`. style: a Style, or None: a hand at random,
     the same for all texts if one_hand. limit: points of a line, at most. candidates: drawings of
     each, of which the best is kept. Lines that went wrong are drawn again, three times at most, and
     those with misread words once.
     progress: a function that is told, again and again, how many lines are done, a float.
-    Raises UserError, before anything is drawn, for a text that is too long. Characters are checked
-    where texts come in (`check_text`).
+    Letters with marks and glyphs that the network has not learnt are put together (marks.py); what
+    cannot be written is a gap. Raises UserError, before anything is drawn, for a text that is too
+    long. Characters are checked where texts come in (`check_text`).
     """
     for number, text in enumerate(texts, 1):
         if len(text) > MOST_CHARACTERS:
@@ -237,13 +234,20 @@ def write_lines(model, sess, texts, bias, style=None, one_hand=True, limit=None,
                 "it into lines of a file (sample.py --text_file), or set it on sheets (--paper)"
             )
     if style is None and one_hand and len(texts) > 1:
-        known = [word for word in HAND.split() if set(word) <= set(model.alphabet)]
-        (hand,) = write_lines(model, sess, [" ".join(known) or texts[0]], bias)
+        known = words_known(HAND, model.alphabet)
+        (hand,) = write_lines(model, sess, [known or texts[0]], bias)
         style = Style(hand.strokes, hand.text)
+    spellings = [split(text, model.alphabet) for text in texts]
+    # Of a text that is drawn whole, something else tells how large the hand writes.
+    stand_in = words_known(HAND, model.alphabet)[:9].strip() or model.alphabet.strip()[0]
+    bases = [spelling.base or stand_in for spelling in spellings]
+    if style:
+        said = plain(style.text, model.alphabet)
+        style = style._replace(text=split(said, model.alphabet).base)
     reader = read_reader() if candidates > 1 and not limit else None
     drawings, styles, wrong = [[] for _ in texts], [style for _ in texts], range(len(texts))
     for tries in range(1, TRIES + 1):
-        todo, hands, num = [texts[k] for k in wrong], [styles[k] for k in wrong], len(wrong)
+        todo, hands, num = [bases[k] for k in wrong], [styles[k] for k in wrong], len(wrong)
         drawn = draw_lines(
             model, sess, todo * candidates, bias, hands * candidates, limit,
             lambda share, num=num: progress(len(texts) - num + share * num),
@@ -252,11 +256,26 @@ def write_lines(model, sess, texts, bias, style=None, one_hand=True, limit=None,
         for row, k in enumerate(wrong):
             drawings[k] += drawn[row::num]
         lines = choose(reader, drawings, styles)
-        misread = [bool(line.misread) and tries < READ_TRIES for line in lines]
+        misread = [bool(line.reading.words) and tries < READ_TRIES for line in lines]
         wrong = [k for k, line in enumerate(lines) if line.problem or misread[k]]
         if not wrong:
             break
         for k in wrong:  # go on in the hand of what is right but for some words
-            if not (lines[k].problem or styles[k]) and 2 * len(texts[k]) < MOST_CHARACTERS:
-                drawings[k], styles[k] = [lines[k]], Style(lines[k].strokes, texts[k])
-    return lines
+            if not (lines[k].problem or styles[k]) and 2 * len(bases[k]) < MOST_CHARACTERS:
+                drawings[k], styles[k] = [lines[k]], Style(lines[k].strokes, bases[k])
+    return [finish(sess, *each) for each in zip(lines, texts, spellings, strict=True)]
+
+
+def finish(sess, line, text, spelling):
+    """The Line of a text from that of its spelling's base, by a seed from sess if it varies."""
+    if line.text == text:
+        return line
+    if not spelling.base:
+        line = line._replace(reading=Reading())  # of the stand-in
+    seed = int(sess.uniform_full_int([], tf.uint64))
+    return add_marks(line, text, spelling, np.random.default_rng(seed).random)
+
+
+def words_known(text, alphabet):
+    """The words of a text that an alphabet has all characters of."""
+    return " ".join(word for word in text.split() if set(word) <= set(alphabet))

@@ -1,6 +1,7 @@
 """handwriting/ink/formats.py and `python -m handwriting.convert`: files of ink become lines."""
 
 import os
+import re
 import runpy
 import sys
 
@@ -24,6 +25,7 @@ SVG = '<svg xmlns="http://www.w3.org/2000/svg">{}</svg>'
 def ink_line(seed=0, points=60):
     """A made-up line, and its strokes [n, 3]: positions in pen units, 15 ms apart."""
     line = make_line(points, np.random.default_rng(seed))
+    line[:, 2] = [k % 10 == 9 for k in range(points)]  # no stroke is a dot
     return line, [np.array(stroke)[:, :3] for stroke in record(line, "it", 1)["strokes"]]
 
 
@@ -68,7 +70,7 @@ def test_lines_without_height_are_scaled_as_those_with_it_and_refused_by_themsel
     (tmp_path / "a.inkml").write_text(INK.format(letter + dots))
     lines, _ = formats.read_ink(tmp_path / "a.inkml")
     scale = recording.X_HEIGHT / estimate_x_height(page([0])[:1])
-    assert lines[1][:, 0].tolist() == [100, round(900 * scale)]
+    assert lines[1][:, 0].tolist() == [100, 0, 0, 0, 0, round(900 * scale), 0, 0, 0, 0]
     (tmp_path / "a.inkml").write_text(INK.format(dots))
     with pytest.raises(UserError, match=r"a\.inkml holds nothing but dots; .*\.$"):
         formats.read_ink(tmp_path / "a.inkml")
@@ -113,16 +115,14 @@ def test_command_writes_archives_that_the_loader_reads(tmp_path, monkeypatch):
 
 def test_command_refuses_with_a_sentence_and_writes_nothing(tmp_path, capsys):
     _, strokes = ink_line()
-    (tmp_path / "a.svg").write_text(to_svg(strokes, 1, "one two"))
     (tmp_path / "b.svg").write_text(to_svg(strokes, 1))
     (tmp_path / "c.svg").write_text(SVG.format("<text>a</text>"))
     (tmp_path / "d.png").write_text("")
     refused = {
-        ("a.svg", "b.svg"): "b.svg has lines without a text, unlike lines before",
-        ("b.svg", "a.svg"): "a.svg has texts, unlike lines before",
         ("c.svg",): "c.svg holds no ink; name a file with writing.",
-        ("d.png",): "d.png is none of .json, .xml, .npy, .inkml, .svg, .xopp, .xoj; convert it",
+        ("d.png",): f"d.png is none of {', '.join(formats.READERS)}; convert it",
         ("e.svg",): "e.svg cannot be read (No such file or directory)",
+        ("b.svg", "e.png"): "e.png is not there; name another file.",
     }
     for names, words in refused.items():
         files = [tmp_path / name for name in names]
@@ -135,7 +135,20 @@ def test_command_refuses_with_a_sentence_and_writes_nothing(tmp_path, capsys):
     assert "is there already" in capsys.readouterr().err
 
 
+def test_command_writes_the_texts_that_there_are(tmp_path, capsys):
+    _, strokes = ink_line()
+    (tmp_path / "a.svg").write_text(to_svg(strokes, 1, "one two"))
+    (tmp_path / "b.svg").write_text(to_svg(strokes, 1))
+    files = [tmp_path / f"{name}.svg" for name in "baabbbbbbba"]
+    assert status_of(convert.main, [*files, "--out", tmp_path / "mine"]) == 0
+    assert capsys.readouterr().out == f"Wrote 11 lines, 8 without a text, to {tmp_path / 'mine'}\n"
+    with pytest.warns(UserWarning, match="3 of 5 forms have no texts"):
+        loader = utils.DataLoader(1, 20, data_dir=tmp_path / "mine")
+    assert loader.texts == [{"a": "one two", "b": None}[name] for name in "baabbbbbbba"]
+
+
 def test_help_names_all_formats(capsys):
     assert status_of(convert.main, ["--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(f"({kind}" in shown or f"{kind})" in shown for kind in formats.READERS)
+    told = shown[: shown.index("FILE", shown.index("archives"))]
+    assert all(kind in re.findall(r"\.\w+", told) for kind in formats.READERS)

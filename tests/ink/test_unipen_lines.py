@@ -138,6 +138,9 @@ def test_composed_lines_say_what_their_characters_are():
     for text, ink in lines:
         assert [CHARACTERS[round(np.ptp(s[:, 0])) - 60] for s in ink] == list(text.replace(" ", ""))
     assert compose(isolated[:30], WRITER, rng) == []  # too few characters of a hand
+    astray = [np.array([[0.0, 0], [9, 9]]), np.array([[900.0, 0], [909, 9]])]
+    lines = compose([*isolated, *[(c, astray) for c in CHARACTERS]], WRITER, rng)
+    assert all(np.ptp(s[:, 0]) > 9.5 for _, ink in lines for s in ink)
 
 
 def test_templates_reach_all_printable_characters():

@@ -1,47 +1,19 @@
-"""The judge of legibility: its drawing, its figures; not the recogniser."""
+"""The judge of legibility: its drawing and its sentences; not the recogniser."""
 
 import sys
 
 from handwriting.files import UserError
-from handwriting.measure.legibility import draw_line, judge_input, make_judge, score
+from handwriting.measure.legibility import (
+    KINDS,
+    draw_line,
+    judge_input,
+    kind_of,
+    make_judge,
+    read_sentences,
+)
 
 import numpy as np
 import pytest
-
-
-def test_score_of_texts_read_without_fault():
-    found = score([" a  b", "c "], ["a b", " c"])  # spaces at the ends and runs of them
-    shares = {" ": [1, 1.0], "a": [1, 1.0], "b": [1, 1.0], "c": [1, 1.0]}
-    assert found == {"lines": 2, "cer": 0.0, "wer": 0.0, "failed": 0.0, "characters": shares}
-
-
-def test_score_counts_insertions_deletions_and_substitutions():
-    texts = ["one two", "aab", "xyz"]
-    # A substitution and an insertion; a deletion, a third of a line; nothing right.
-    found = score(["ona twoo", "ab", "q"], texts)
-    assert found["cer"] == pytest.approx((2 + 1 + 3) / 13)
-    assert found["wer"] == pytest.approx((2 + 1 + 1) / 4)
-    assert found["failed"] == pytest.approx(2 / 3)
-    shares = found["characters"]
-    assert "".join(shares) == " abenotwxyz"
-    assert shares["o"] == [2, 1.0] and shares["e"] == [1, 0.0] and shares["n"] == [1, 1.0]
-    assert shares["a"] == [2, 0.5] and shares["b"] == [1, 1.0] and shares[" "] == [1, 1.0]
-    assert [shares[c] for c in "xyz"] == [[1, 0.0]] * 3
-
-
-def test_score_of_a_line_at_the_limit_is_not_failed():
-    assert score(["abcdefg"], ["abcdefghij"])["failed"] == 0.0
-    assert score(["abcdef"], ["abcdefghij"])["failed"] == 1.0
-    # More characters read than there are: the rate is above 1.
-    assert score(["abcd"], ["x"])["cer"] == 4.0
-
-
-def test_score_needs_a_text_for_each_line_and_characters():
-    with pytest.raises(ValueError, match="argument 2"):
-        score(["a"], ["a", "b"])
-    for texts in ([], [" "]):
-        with pytest.raises(ValueError, match="no characters to score"):
-            score(texts, texts)
 
 
 def test_draw_line_scales_to_its_height():
@@ -90,3 +62,39 @@ def test_make_judge_needs_the_weights_inside_the_wheel(monkeypatch, tmp_path):
     sys.modules["rapidocr"].__file__ = str(tmp_path / "__init__.py")
     with pytest.raises(UserError, match=r"no PP-OCRv6_rec_small\.onnx: pip install"):
         make_judge()
+
+
+# ------------------------------------------------------------------------------------- sentences
+
+
+def test_sentences_of_each_kind_have_all_characters_several_times():
+    characters = "".join(map(chr, range(32, 127)))
+    kinds = read_sentences(characters)
+    assert tuple(kinds) == KINDS
+    lines = [line for own in kinds.values() for line in own]
+    assert len(set(lines)) == len(lines) and not any(line.startswith("== ") for line in lines)
+    hard = [kinds[kind] for kind in KINDS[1:]]
+    assert min(map(len, hard)) >= 25 and max(len(line) for own in hard for line in own) <= 45
+    together = "".join("".join(own) for own in hard)
+    assert min(map(together.count, characters)) >= 5
+    symbols = "".join(kinds["symbols"])
+    assert min(symbols.count(c) for c in characters if not c.isalnum()) >= 5
+    assert {"HHHHHH", "EEEE", "XXXX", "0000", "......"} <= set(lines)
+
+
+def test_sentences_are_those_that_the_alphabet_can_write():
+    kinds = read_sentences("0123456789 EHX.")
+    assert kinds["capitals"] == ["HHHHHH", "EEEE", "XXXX"] and "0000" in kinds["numbers"]
+    assert kinds["symbols"] == ["......"] and kinds["prose"] == kinds["names"] == []
+    with pytest.raises(UserError, match="too few characters"):
+        read_sentences("qz")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("He paid 12 pounds; 'why?'", "prose"), ("14.3.87, 7:45", "numbers"), ("I", "prose"),
+     ("KEEP OUT", "capitals"), ("The BBC", "capitals"), ("Dr. A. Bell", "prose"),
+     ("a@b.com", "prose"), ("x += 1;", "symbols"), ("$5.00", "symbols"), ("$125.00", "numbers")],
+)  # fmt: skip
+def test_kind_of_a_real_line_is_told_by_its_characters(text, kind):
+    assert kind_of(text) == kind

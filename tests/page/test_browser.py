@@ -208,22 +208,27 @@ def test_hostile_texts_are_refused(open_page, text):
     finish(page)
     page.fill("#text", text)
     page.click("#start")
-    refused = ("has not learnt", "at most 2000", "At most 100 lines", "no text yet")
+    refused = ("Cannot be written", "at most 2000", "At most 100 lines", "no text yet")
     said = page.inner_text("#write-status") or page.inner_text("#unknown")  # once, not twice
     assert any(words in said for words in refused)
     assert page.evaluate("window.hit === undefined && job === null")
 
 
-def test_characters_outside_of_the_alphabet_are_shown_and_replaced(open_page):
+def test_what_can_be_written_is_and_gaps_are_left_for_the_rest(open_page):
     page = open_page("speed=0&text=six")
-    page.fill("#text", "sïx \u2014 \u201ctwo\u201d")
-    assert page.inner_text("#unknown") == "The network has not learnt: ï \u2014 \u201c \u201d"
+    finish(page)
+    page.fill("#text", "s\u00efx \u0416\u0416 \u20ac\u0001 tw\u00f8\ufb01")
+    assert page.inner_text("#unknown") == "Cannot be written: \u0416 U+0001"
     page.click("#plain")
-    assert page.input_value("#text") == 'six - "two"'
-    page.fill("#text", "s\u00adi\u200bx")
-    assert page.inner_text("#unknown") == "The network has not learnt: U+00AD U+200B"
-    page.click("#plain")
-    assert page.input_value("#text") == "six"
+    assert page.is_hidden("#unknown") and page.is_hidden("#plain")
+    finish(page)
+    text = "s\u00efx \u2003 \u20ac\u2003 tw\u00f8fi"
+    assert page.evaluate("sheet.lines.map((line) => line.text)") == [text]
+    note = "Typographic characters are plain ones: \ufb01 as fi."
+    assert page.inner_text("#write-status").endswith(note)
+    page.click("#more summary")
+    (line,) = json.loads(saved(page, "#save-hand"))["lines"]
+    assert line["text"] == text.replace("\u2003", " ")
 
 
 def test_a_line_is_recorded_kept_and_written_with(open_page):
@@ -306,15 +311,40 @@ def test_a_kept_line_is_lost_only_to_a_better_one(open_page, tmp_path):
         page.wait_for_function("byId('record-file').value === ''")
         assert page.evaluate("recording.lines.map((line) => line.text)") == [kept]
     assert len(asked) == 2 and asked[0].startswith("Replace the lines recorded here")
-    for text, words in (("\u00ef", "The network has not learnt: \u00ef"), (" ", "Line 1 in this")):
-        hand["lines"][0]["text"] = text
-        (tmp_path / "hand.json").write_text(json.dumps(hand))
-        page.set_input_files("#record-file", tmp_path / "hand.json")
-        page.wait_for_function("byId('record-file').value === ''")
-        assert page.inner_text("#record-status").startswith(words)
+    hand["lines"][0]["text"] = " "
+    (tmp_path / "hand.json").write_text(json.dumps(hand))
+    page.set_input_files("#record-file", tmp_path / "hand.json")
+    page.wait_for_function("byId('record-file').value === ''")
+    assert page.inner_text("#record-status").startswith("Line 1 in this")
     page.evaluate("() => { Storage.prototype.setItem = () => { throw new Error('full'); }; }")
     page.click("#skip")
     assert "This browser keeps nothing" in page.inner_text("#record-status")
+
+
+def test_sentences_of_ones_own_are_copied_in_any_language_and_stay(open_page):
+    page = open_page("speed=0&text=six")
+    finish(page)
+    page.click("#to-record")
+    page.click("#own summary")
+    page.fill("#sentences", " Gru\u0308\u00dfe,\u00a0du! \n\n\u3042\u308a\u304c\u3068\u3046\n")
+    page.locator("#sentences").blur()
+    assert page.inner_text("#sentence") == "Gr\u00fc\u00dfe, du!"
+    page.evaluate(DRAW, ["record-pad", STROKES, "pen"])
+    page.click("#keep")
+    assert page.inner_text("#sentence") == "\u3042\u308a\u304c\u3068\u3046"
+    assert page.inner_text("#record-status").startswith("Sentence 2 of 2; 1 kept of the 12")
+    page.reload()
+    page.click("#to-record")
+    assert page.inner_text("#sentence") == "\u3042\u308a\u304c\u3068\u3046"
+    (line,) = json.loads(saved(page, "#record-save"))["lines"]
+    assert line["text"] == "Gr\u00fc\u00dfe, du!"
+    page.fill("#sentences", "")
+    page.locator("#sentences").blur()
+    assert page.inner_text("#sentence") == page.evaluate("SENTENCES[0]")
+    page.click("#to-write")
+    page.check("#hand input[value=recorded]", force=True)
+    finish(page)
+    assert page.inner_text("#write-status").startswith("Written.")
 
 
 def test_a_stroke_that_is_undone_while_it_is_drawn_does_not_go_on(open_page):

@@ -39,9 +39,10 @@ KINDS = {
     "no text": {"layer_norm": True, "skip": True, "polar": True},
     "peepholes": {"peephole": True},
 }
+NAMES = ["product", "engine", "spelling", "placing", "letters", "marks", "drawing", "lines"]
 SCRIPTS = "".join(
     f"const {name} = require({json.dumps(str(FOLDER / name))} + '.js');"
-    for name in ("product", "engine", "placing", "lines", "drawing", "recorder")
+    for name in [*NAMES, "recorder"]
 )
 # What a generator returns, and a text drawn once.
 SCRIPTS += """
@@ -357,7 +358,7 @@ def test_words_and_their_baselines_are_those_of_letters_on_paper():
     found = node(
         """
         const strokes = placing.toStrokes(given.points);
-        const numbers = placing.splitWords(given.text, strokes, given.windows);
+        const numbers = placing.numberStrokes(given.text, strokes, given.windows);
         const parts = numbers.map((word) => word.map((k) => strokes[k]));
         return {numbers, guides: placing.guideLines(parts, 100),
           stand: placing.findBaselines(given.text, strokes, given.windows)};
@@ -437,7 +438,7 @@ def test_a_recorded_line_is_that_of_the_program():
         x, y = 20 + time / 10, 70 + 10 * np.sin(time / 50)
         strokes.append(np.stack([x, y, time, np.full(40, 0.5)], axis=1).tolist())
     strokes += [[[430, 60, 4200, 0.5], [431, 61, 4220, 0.5], [431, 60, 4230, 0.5]]]  # a dot
-    strokes += [[[440, 60, 4300, 0.5]]]
+    strokes += [[[440, 60, 4300, 0.5]], [[450, 60, 4400, 0.5], [451, 61, 9000, 0.5]]]
     points = node("return recorder.toPoints(given);", strokes=strokes, guide=GUIDE)
     line = recording.to_line([np.array(stroke)[:, :3] for stroke in strokes], GUIDE["x_height"])
     assert [point[2] for point in points] == line[:, 2].tolist()
@@ -484,7 +485,7 @@ def test_the_page_is_one_file_with_the_weights_in_it(text_run, tmp_path, capsys)
     assert f"Wrote {path}" in capsys.readouterr().out
     page = path.read_text()
     assert not re.search(r"""(src|href)=["'](?!data:)|@import|url\(""", page.split("<script")[0])
-    assert "<script src" not in page and page.count("</script>") == 14
+    assert "<script src" not in page and page.count("</script>") == 18
     packed = re.search(r'<script id="text-weights"[^>]*>([^<]*)</script>', page)[1]
     tensors, weights = load(base64.b64decode(packed)), read_weights(text_run / "model.safetensors")
     assert tensors.keys() == weights.keys()

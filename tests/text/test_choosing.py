@@ -79,7 +79,7 @@ def test_a_word_is_misread_where_the_strokes_likelier_say_something_else():
     line = make_line([(50, 50)] * 3)
     nats = {TEXT: -8.0, "ab cx ef": -1.0}
     (found,) = read_back(FakeReader(["ab cx ef"], nats), [line])
-    assert found.reading == Reading((1,), 1, -1.0) and found.misread == ["cd"]
+    assert found.reading == Reading((1,), ("cd",), 1, -1.0)
     (found,) = read_back(FakeReader(["ab cx ef"], nats | {TEXT: -1.5}), [line])
     assert found.reading.misread == () and found.reading.wrong == 0
     # Of two words that are read otherwise only one is clearly wrong.
@@ -93,7 +93,7 @@ def test_look_alikes_and_what_the_reader_does_not_know_are_not_misread():
     reader = FakeReader(["Z0 01 xx"], {"Z0 01 xx": -1.0})
     assert read_back(reader, [line])[0].reading.misread == ()
     reader.alphabet += "5$"
-    assert read_back(reader, [line])[0].misread == ["5$"]
+    assert read_back(reader, [line])[0].reading.words == ("5$",)
 
 
 # --------------------------------------------------------------------------------------- choosing
@@ -101,10 +101,10 @@ def test_look_alikes_and_what_the_reader_does_not_know_are_not_misread():
 
 def test_the_best_read_is_kept_then_the_likeliest_then_the_shortest():
     long, short = make_line([(50, 50)] * 3), make_line([(50, 50), (50,), (50, 50)])
-    read = Reading((), 0, -0.5)
+    read = Reading((), (), 0, -0.5)
     lines = [
-        short._replace(reading=Reading((1,), 1, -0.1)),
-        short._replace(reading=Reading((), 0, -0.9)),
+        short._replace(reading=Reading((1,), (), 1, -0.1)),
+        short._replace(reading=Reading((), (), 0, -0.9)),
         long._replace(reading=read),
         short._replace(reading=read),
         short._replace(reading=read, problem="bad"),
@@ -140,9 +140,9 @@ def test_words_that_a_stroke_joins_are_not_taken_apart():
 
 
 def test_mending_takes_each_word_from_the_best_that_has_it_right():
-    line = make_line([(50, 50)] * 3)._replace(reading=Reading((0, 1), 2, -1.0))
-    worse = make_line([(70, 70)] * 3)._replace(reading=Reading((2,), 1, -2.0))
-    better = make_line([(90, 90)] * 3)._replace(reading=Reading((1,), 1, -0.5))
+    line = make_line([(50, 50)] * 3)._replace(reading=Reading((0, 1), (), 2, -1.0))
+    worse = make_line([(70, 70)] * 3)._replace(reading=Reading((2,), (), 1, -2.0))
+    better = make_line([(90, 90)] * 3)._replace(reading=Reading((1,), (), 1, -0.5))
     mended = positions(mend(line, [worse, line, better]))[:, 0]
     assert mended[3] - mended[0] == pytest.approx(90)
     assert mended[11] - mended[8] == pytest.approx(70)
@@ -151,8 +151,8 @@ def test_mending_takes_each_word_from_the_best_that_has_it_right():
 
 @pytest.mark.parametrize(("read", "kept"), [("ab cd ef", True), ("ab xx xx", False)])
 def test_a_mended_line_is_kept_only_where_it_reads_better(read, kept):
-    best = make_line([(50, 50)] * 3)._replace(reading=Reading((1,), 1, -1.0))
-    other = make_line([(90, 90)] * 3)._replace(reading=Reading((2,), 2, -1.0))
+    best = make_line([(50, 50)] * 3)._replace(reading=Reading((1,), (), 1, -1.0))
+    other = make_line([(90, 90)] * 3)._replace(reading=Reading((2,), (), 2, -1.0))
     reader = FakeReader([read], {read: -1.0})
     (line,) = choose(reader, [[best, other]], [True])
     assert (line is not best) == kept
@@ -176,22 +176,23 @@ def test_a_misread_line_is_drawn_again_once_in_its_hand_and_mended(monkeypatch):
     monkeypatch.setattr(FakeReader, "look", lambda self, lines: [next(found) for _ in lines])
     monkeypatch.setattr(writing, "draw_lines", draw_lines)
     monkeypatch.setattr(writing, "read_reader", lambda: reader)
-    lines = write_lines(None, None, [TEXT, TEXT], 2.0, None, False, candidates=2)
+    lines = write_lines(FakeReader, None, [TEXT, TEXT], 2.0, None, False, candidates=2)
     assert drawn == [[TEXT] * 4, [TEXT] * 2] and styles[0] == [None] * 4
     assert [style.text for style in styles[1]] == [TEXT] * 2
-    assert [line.misread for line in lines] == [[], []] and next(found, None) is None
+    assert [line.reading.words for line in lines] == [(), ()] and next(found, None) is None
 
     found = iter(["xx cd ef"] * 4)  # nothing can mend it
-    lines = write_lines(None, None, [TEXT], 2.0, None, False, candidates=2)
-    assert lines[0].misread == ["ab"] and next(found, None) is None
-    lines = write_lines(None, None, [TEXT], 2.0, None, False, candidates=1)  # nothing to choose
-    assert lines[0].misread == []
+    lines = write_lines(FakeReader, None, [TEXT], 2.0, None, False, candidates=2)
+    assert lines[0].reading.words == ("ab",) and next(found, None) is None
+    lines = write_lines(FakeReader, None, [TEXT], 2.0, None, False, candidates=1)  # nothing to choose
+    assert lines[0].reading.words == ()
 
 
 def test_words_that_stay_misread_are_told_in_one_warning(monkeypatch, capsys):
     texts = [" ".join(f"w{k}{n}" for n in range(3)) for k in range(4)]
     lines = [make_line([(50, 50)] * 3, text=text) for text in texts]
-    lines = [line._replace(reading=Reading((0, 1, 2), 6, -1.0)) for line in lines]
+    readings = [Reading((0, 1, 2), tuple(text.split()), 6, -1.0) for text in texts]
+    lines = [line._replace(reading=r) for line, r in zip(lines, readings, strict=True)]
     monkeypatch.setattr(writing, "write_lines", lambda *_, **__: lines)
     args = sample.build_parser().parse_args([])
     args.texts = args.lines = texts

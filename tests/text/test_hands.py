@@ -49,5 +49,5 @@ def test_style_is_a_name_a_file_or_a_line_of_the_database(tmp_path, monkeypatch,
 
 def test_a_style_whose_ink_does_not_fit_its_text_is_told(tmp_path):
     np.save(tmp_path / "mine.npy", STYLE.strokes)
-    with pytest.warns(UserWarning, match=r"--style .*mine.npy: its length does not fit its text"):
+    with pytest.warns(UserWarning, match=r"--style .*mine.npy: its ink does not fit its text,"):
         hands.load_style(str(tmp_path / "mine.npy"), "far too many characters for so little ink")

@@ -23,7 +23,7 @@ from handwriting.files import UserError
 from handwriting.network.checkpoint import load_weights, read_config
 from handwriting.network.window import window_step
 from handwriting.text import loader
-from handwriting.text.alphabet import ENDS, check_text, encode, make_alphabet
+from handwriting.text.alphabet import ENDS, encode, make_alphabet
 from handwriting.text.lines import join_lines
 from handwriting.text.loader import TextLoader
 from model import Model
@@ -35,8 +35,8 @@ import tensorflow as tf
 # ----------------------------------------------------------------------- characters and numbers
 
 
-def test_alphabet_is_all_printable_ascii_that_the_texts_have():
-    assert make_alphabet(["b a", "\u00e9\n\t~a"]) == " ab~"
+def test_alphabet_is_all_printable_characters_that_the_texts_have():
+    assert make_alphabet(["b a", "\u3042\u00e9\n\t\x07~a"]) == " ab~\u00e9\u3042"
 
 
 def test_encode_puts_ends_behind_texts_and_padding_behind_these():
@@ -45,21 +45,6 @@ def test_encode_puts_ends_behind_texts_and_padding_behind_these():
     rows = [2, 1, *ends, *rest], [*ends, *rest], [1, -1, 2, *ends, *rest]
     assert chars.dtype == np.int32 and chars.tolist() == [row[:8] for row in rows]
     assert encode(["ab", "a"], "ab").shape == (2, 2 + ENDS)
-
-
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        (" ", "--text is empty"),
-        ("a\u201cb\u201d", "--text has '\u201c' as its character 2 (and 1 other), .*: a\"b\"$"),
-        ("caf\u00e9\t\u2013 \u00fc", "--text has '\u00e9' as its character 4 .*instead: cafe - u$"),
-        ("a{b\u00e9", "--text has '{' as its character 2 .*; it can write: \"-abcefu$"),
-    ],
-)
-def test_unknown_characters_are_named_with_their_place_and_what_to_write_instead(line, words):
-    with pytest.raises(UserError, match=f"^{words.replace('(', '.').replace(')', '.')}"):
-        check_text(line, ' "-abcefu', "--text")
-    check_text("cab", "abc", "--text")
 
 
 # -------------------------------------------------------------------------------- joined lines
@@ -156,7 +141,7 @@ def thousand(tmp_path):
     rng = np.random.default_rng(0)
     lines = [make_line(int(rng.integers(20, 40)), rng) for _ in range(1200)]
     texts = ["e" * (len(line) // 2) for line in lines]
-    texts[7], texts[8], texts[9] = "e" * 200, "e", "eeee\u00e9eeeeee"
+    texts[7], texts[8], texts[9] = "e" * 200, "e", "eeee\x07eeeeee"
     texts[10], texts[11] = "Q" + texts[10][1:], None
     names = [f"f{k // 5:03d}-{k % 5 + 1:02d}" for k in range(1200)]
     cache_of(tmp_path, lines, names)
@@ -168,7 +153,7 @@ def thousand(tmp_path):
 def test_lines_whose_ink_cannot_be_their_text_are_left_out_and_counted(thousand):
     data = TextLoader(8, 20.0, thousand, seed=0)
     assert data.alphabet == "Qe"
-    assert not {"e" * 200, "e", "eeee\u00e9eeeeee"} & set(data.texts_of_data)
+    assert not {"e" * 200, "e", "eeee\x07eeeeee"} & set(data.texts_of_data)
     assert "1 left out because they have no text, 1 with characters that" in data.summary
     assert f"{len(data.data):,} lines with texts" in data.summary
     assert len(data.data) > 1100
@@ -259,6 +244,40 @@ def test_init_adds_a_window_to_weights_without_text(corpus, tiny_run, text_run, 
     capsys.readouterr()
     assert main(tiny_run, tmp_path / "no", f"--init={text_run}", **fine_tune) == 2
     assert "is a network that writes text; give --text, too" in capsys.readouterr().err
+
+
+def test_init_adds_new_characters_behind_the_alphabet(
+    tiny_run, text_run, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(loader, "MANY", 5)
+    texts = ["tw\u00f6", "one", "te\u0301n", "six", "\u3042 ten", "on"] * 2
+    make_corpus(tmp_path / "data", len(texts), points=50, texts=texts)
+    old, before = read_config(text_run)["alphabet"], read_weights(text_run / "model.safetensors")
+    network = dict.fromkeys(["rnn_size", "num_layers", "num_mixture", "decay_rate"])
+    flags = text_flags([tmp_path / "data"], num_epochs=1, learning_rate=1e-30, **network)
+    assert main(tiny_run, tmp_path / "run", "--text", f"--init={text_run}", **flags) == 0
+    assert f"New in the alphabet of {text_run}: \u00e9 \u00f6 \u3042\n" in capsys.readouterr().out
+    config = read_config(tmp_path / "run")
+    assert config["alphabet"] == old + "\u00e9\u00f6\u3042"
+    fresh = Model(Namespace(**config)).variables
+    weights = read_weights(tmp_path / "run" / "model.safetensors")
+    grown = [name for name in weights if len(weights[name]) > len(before[name])]
+    assert grown == ["end.kernel", *[f"layers.{k}.window_kernel" for k in (0, 1)],
+                     "output.window_kernel"]  # fmt: skip
+    for name, value in weights.items():
+        count = len(before[name])
+        np.testing.assert_allclose(value[:count], before[name], atol=1e-6)
+        np.testing.assert_allclose(value[count:], fresh[name].numpy()[count:], atol=1e-6)
+    assert TextLoader(2, 20.0, tmp_path / "data", seed=0, alphabet=old).alphabet == old
+
+
+def test_few_lines_teach_no_letters_that_can_be_put_together(tmp_path):
+    texts = ["tw\u00f6", "te\u0301n", "\u3042 ten", "on"] * 3
+    make_corpus(tmp_path / "data", len(texts), points=50, texts=texts)
+    data = TextLoader(9, 20.0, tmp_path / "data", seed=0, alphabet=" enotw", grow=True)
+    assert data.alphabet == " enotw\u3042" and "tw\u00f6" in data.texts_of_data
+    begins = [row[:3].tolist() for _ in range(20) for row in data.next_batch()[3]]
+    assert [5, 6, -1] in begins  # t, w, and nothing that the network knows
 
 
 @pytest.mark.parametrize("flag", ["--seq_length=20", "--first_points=0.1", "--model=gru"])

@@ -199,8 +199,8 @@ def test_write_and_write_batch_give_strokes_and_params(model):
 
 def test_unknown_characters_are_refused_before_anything_is_drawn(model, monkeypatch):
     monkeypatch.delattr(writing, "write_groups")
-    with pytest.raises(UserError, match=r"^text 2 has '\u00e9' as its character 2.*instead: te$"):
-        write_texts(model, sess(), ["on", "t\u00e9"], 0.0)
+    with pytest.raises(UserError, match=r"^text 2 has .*: \u0416 \(place 2\); the network"):
+        write_texts(model, sess(), ["on", "t\u0416"], 0.0)
     with pytest.raises(UserError, match=r"^the text is empty"):
         write_texts(model, sess(), [" "], 0.0)
 
@@ -258,6 +258,21 @@ def test_text_is_drawn_into_all_pictures(here, capsys):
     assert out.startswith(f"Drew {len(strokes)} points from ") and ".{density,window}.png" in out
 
 
+@pytest.mark.filterwarnings("default:--style")
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [("two two two two", ["--style mine.npy: its ink"]), ("six", ["this may"] * 2)],
+)
+def test_a_style_that_does_not_fit_its_text_is_told_once(here, says, told, capsys, monkeypatch):
+    """Both lines that are written go wrong."""
+    np.save("mine.npy", STYLE.strokes)
+    (here / "letter.txt").write_text("one\ntwo\n")
+    monkeypatch.setattr(writing, "find_problem", lambda *line: "it did not end")
+    sample.main(["--text_file=letter.txt", "--style=mine.npy", f"--style_text={says}"])
+    warned = capsys.readouterr().err.split("sample.py: warning: ")[1:]
+    assert [text[: len(start)] for text, start in zip(warned, told, strict=True)] == told
+
+
 def test_spaces_around_a_text_are_not_written(here, model):
     bare, padded = (sample.main([f"--text={t}", "--seed=1"])[2] for t in ("one two", "\t one two "))
     np.testing.assert_array_equal(bare, padded)
@@ -298,7 +313,9 @@ def test_texts_are_written_as_transcriptions_beside_line_strokes(here):
     [
         (["--text=one", "--text_file=a"], "argument --text: does not go with --text_file"),
         (["--text="], "the text is empty; give at least one character"),
-        (["--text=one {"], "the text has '{' as its character 5, which the network has not learnt"),
+        (["--text=  one {"], "the text has characters that cannot be written: { (place 7); --pl"),
+        (["--text={", "--plain"], "the text has nothing that can be written; the network has le"),
+        (["--plain"], "argument --plain: goes with a text, which is missing"),
         (["--text_file=no"], "--text_file no cannot be read (No such file or directory)"),
         (["--style_text=on"], "argument --style_text: goes with --style and a text"),
         (["--text=on", "--style=no"], "--style no is no file and none of the styles slanted, "),
@@ -317,7 +334,7 @@ def test_a_text_too_long_for_a_line_and_an_unknown_character_in_a_style_are_refu
     with pytest.raises(UserError, match=r"the text has 600 characters, and a line at most 500; br"):
         writing.write_lines(model, sess(), ["one " * 150], 0.5)
     style = STYLE._replace(text="e {")
-    with pytest.raises(UserError, match=r"the text of the style has '\{' as its character 3"):
+    with pytest.raises(UserError, match=r"the text of the style has .*: \{ \(place 3\)"):
         writing.write_texts(model, sess(), ["one"], 0.5, style)
 
 
@@ -325,8 +342,7 @@ def test_a_text_too_long_for_a_line_and_an_unknown_character_in_a_style_are_refu
 def test_a_character_that_is_not_known_is_told_by_its_line_in_the_file(here, capsys, paper):
     (here / "letter.txt").write_text("one\n\n\ttwo  {\n")
     assert status_of(sample.main, ["--text_file=letter.txt", *paper]) == 2
-    place = 5 if paper else 6  # on sheets runs of spaces are one
-    message = f"line 3 of letter.txt has '{{' as its character {place}"
+    message = "letter.txt has characters that cannot be written: { (line 3, place 7); --plain"
     assert message in capsys.readouterr().err
 
 
@@ -346,3 +362,40 @@ def test_our_weights_write_where_save_holds_no_run_that_does(here, tiny_run, tex
     assert runs.find_run("save", text=True) == runs.TEXT
     shutil.copytree(text_run, "save", dirs_exist_ok=True)
     assert str(runs.find_run("save", text=True)) == "save"
+
+
+@pytest.mark.parametrize("paper", [[], ["--paper=A6"]])
+def test_what_can_be_written_is_and_gaps_are_left_for_the_rest(here, capsys, monkeypatch, paper):
+    (here / "letter.txt").write_text("\u0416\none \ufb01 \u0416 tw\u00f6\n")
+    drawn, write = [], writing.write_lines
+    monkeypatch.setattr(
+        writing, "write_lines", lambda *args, **k: drawn.append(args[2]) or write(*args, **k)
+    )
+    with pytest.raises(SystemExit):
+        sample.main(["--text_file=letter.txt", *paper])
+    said = "letter.txt has characters that cannot be written: \u0416 (line 1, place 1; line 2, "
+    assert said in capsys.readouterr().err and names(here) == ["letter.txt"]
+    sample.main(["--text_file=letter.txt", "--plain", "--seed=1", *paper])
+    out, err = capsys.readouterr()
+    assert drawn == [["one fi \u2003 tw\u00f6"]] and err.count("; gaps are left\n") == 1
+    assert out.count("Writing typographic characters as plain ones: \ufb01 as fi\n") == 1
+    kinds = ["page-1.svg"] if paper else PICTURES
+    assert names(here) == ["letter.txt", *(f"sample.{kind}" for kind in kinds)]
+
+
+def test_texts_with_marks_and_glyphs_are_lines_like_others(here, model):
+    for text in ("tw\u00f6", "\u00a7 on\u00e9 \u20ac", "\u20ac"):
+        (line,), (same,) = (write_lines(model, sess(2), [text], 0.5) for _ in range(2))
+        count = len(line.strokes)
+        assert line.text == text and line.window.shape == (count, len(text))
+        assert {len(value) for value in line.params} == {count}
+        np.testing.assert_array_equal(line.strokes, same.strokes)
+        assert line.strokes[-1, 2] == 1
+    strokes, params = model.write(sess(), "on\u00e9", style=STYLE._replace(text="s\u00efx"))
+    assert len(params.eos) == len(strokes)
+    (here / "data").mkdir()
+    flags = ["--line_strokes=data/lineStrokes-all.tar.gz", "--seed=1", "--bias=0"]
+    (here / "letter.txt").write_text("on\u00e9\ntw\u00f6 \u20ac\nten\nsix\n")
+    sample.main(["--text_file=letter.txt", *flags])
+    texts = DataLoader(2, 1, data_dir=here / "data").texts
+    assert texts == ["on\u00e9", "tw\u00f6 \u20ac", "ten", "six"]
