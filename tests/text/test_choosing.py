@@ -184,7 +184,7 @@ def test_a_misread_line_is_drawn_again_once_in_its_hand_and_mended(monkeypatch):
     found = iter(["xx cd ef"] * 4)  # nothing can mend it
     lines = write_lines(FakeReader, None, [TEXT], 2.0, None, False, candidates=2)
     assert lines[0].reading.words == ("ab",) and next(found, None) is None
-    lines = write_lines(FakeReader, None, [TEXT], 2.0, None, False, candidates=1)  # nothing to choose
+    lines = write_lines(FakeReader, None, [TEXT], 2.0, None, False, candidates=1)
     assert lines[0].reading.words == ()
 
 
