@@ -288,6 +288,9 @@ class DataLoader:
                 )
             chosen = [hand in listed for hand in self.hands]
         places = [k for k, line in enumerate(self.raw_data) if chosen[k] and len(line) >= 2]
+        if not places and split == "test":
+            what = f"UNIPEN in {self.folder} by {FEW_HANDS} writers or more"
+            raise UserError(f"There is no {what}, of which a tenth is kept for tests.")
         if not places:
             words = f"No line in {self.folder} is of a form in {path}"
             raise UserError(f"{words}; correct the list, or use another.")

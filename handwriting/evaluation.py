@@ -8,8 +8,8 @@ Likelihoods are those of whole lines, from the zero state, without dropout, in f
 """
 
 import collections
+import contextlib
 import json
-import os
 import sys
 import time
 
@@ -36,8 +36,9 @@ def build_parser():
     add("--model_dir", default="save", type=file_name, help="folder of a run of train.py")
     add("--data_dir", default="data", type=file_name, help="folder of the data, as in train.py")
     add("--split", metavar="NAME", type=file_name,
-        help="which lines: those of the forms in --data_dir's list NAME.txt, or valid (what "
-             "training validates on), or all; unset: testset_v if there is such a list, else valid")
+        help="which lines: those of the forms in --data_dir's list NAME.txt, or test (UNIPEN's "
+             "writers who are kept for tests), valid (what training validates on), or all; unset: "
+             "testset_v if there is such a list, else test or valid")
     add("--samples", metavar="N", type=number(int, 2, 2000),
         help=f"also draw N samples of {SAMPLE_LENGTH} points, and compare them with the lines")
     add("--bias", type=number(float, 0, 20), help="also draw N with this bias; see sample.py")
@@ -130,6 +131,15 @@ def show_characters(figures):
         say("  ".join(cells[start : start + 8]))
 
 
+def default_split(data):
+    """The part of a DataLoader's lines that is kept for tests, or "valid"."""
+    for split in ("testset_v", "test"):
+        with contextlib.suppress(UserError):
+            data.select(split)
+            return split
+    return "valid"
+
+
 def measure(args):
     """The figures of the run in --model_dir, a dict, as the flags say. Raises UserError."""
     if args.json:
@@ -144,8 +154,7 @@ def measure(args):
     if args.samples and model.alphabet:
         raise UserError(f"--samples is for networks without text, but {folder} writes text")
     data = DataLoader(1, 1, config["data_scale"], data_dir=args.data_dir)
-    listed = os.path.exists(os.path.join(data.folder, "testset_v.txt"))
-    split = args.split or ("testset_v" if listed else "valid")
+    split = args.split or default_split(data)
     places = data.select(split)
     if model.alphabet:
         places = [k for k in places if data.texts[k]]

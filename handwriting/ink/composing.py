@@ -42,7 +42,8 @@ def compose(isolated, writer, rng):
     for text, strokes in isolated:
         left, top, right, bottom = extent(strokes)
         if len(text) == 1 and max(right - left, bottom - top) < LARGEST * h:
-            stock.setdefault(text, []).append(place(text, strokes, writer))
+            placed = [stroke - [left, 0.0] for stroke in place(text, strokes, writer)]
+            stock.setdefault(text, []).append((right - left, placed))
     if len(stock) < LEAST_STOCK:
         return []
     lines = []
@@ -55,10 +56,9 @@ def compose(isolated, writer, rng):
             if text and token:
                 text, edge = text + " ", edge + h * rng.uniform(0.6, 1.2)
             for c in token:
-                strokes = stock[c][rng.integers(len(stock[c]))]
-                left, _, right, _ = extent(strokes)
-                line += [s + np.array([edge - left, 0.0]) for s in strokes]
-                edge += right - left + h * rng.uniform(0.2, 0.45)
+                width, strokes = stock[c][rng.integers(len(stock[c]))]
+                line += [stroke + np.array([edge, 0.0]) for stroke in strokes]
+                edge += width + h * rng.uniform(0.2, 0.45)
             text += token
         lines.append((text, line))
     return lines

@@ -93,14 +93,16 @@ class Component(NamedTuple):
 
 
 def expand(content, read_include, depth=0):
-    """Yield the (keyword, value) of a file and of all that it includes, in order."""
+    """A list of the (keyword, value) of a file and of all that it includes, in order."""
+    found = []
     for keyword, value in parse_keywords(content):
         if keyword != "INCLUDE":
-            yield keyword, value
-        elif depth < DEPTH and (name := value.decode("latin-1").strip()):
+            found.append((keyword, value))
+        elif depth < DEPTH and (name := value.decode("latin-1")):
             included = read_include(name)
             if included is not None:
-                yield from expand(included, read_include, depth + 1)
+                found += expand(included, read_include, depth + 1)
+    return found
 
 
 def cut(ranges, components):

@@ -17,6 +17,7 @@ HIGHEST = 5.0  # x-heights of a line, of outermost ink
 LEAST = 3  # points of a stroke: a dot's
 SMALL = frozenset("acemnorsuvwxz")
 TALL = frozenset("bdhkltABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+DOTTED = frozenset("ij")
 HANGING = frozenset("gjpqy,;()[]{}|/\\$_@Q")
 # Where else the ink of a character lies, lowest and highest, in x-heights above the baseline.
 PLACES = {
@@ -102,9 +103,10 @@ def place(text, strokes, writer):
     if len(chars) == 1 and (found := PLACES.get(text[0])):
         base = (top + bottom) / 2 + sum(found) / 2 * writer.x_height
     else:
-        large = [s for s in strokes if np.ptp(s, axis=0).max() > 0.35 * writer.x_height]
-        top = extent(large or strokes)[1]  # without the dots of i and j
-        above = writer.x_height if chars <= SMALL | HANGING | set("ij.,-") else writer.tall
+        if chars & DOTTED:  # whose dots do not tell where letters end
+            large = [s for s in strokes if np.ptp(s, axis=0).max() > 0.35 * writer.x_height]
+            top = extent(large or strokes)[1]
+        above = writer.x_height if chars <= SMALL | HANGING | DOTTED | set(".,-") else writer.tall
         hangs = chars & HANGING or bottom - top > 1.3 * above
         base = top + above if hangs else bottom
     return [s - [0.0, base] for s in strokes]

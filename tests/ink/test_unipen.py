@@ -1,5 +1,6 @@
 import tarfile
 
+from handwriting.evaluation import default_split
 from handwriting.files import UserError
 from handwriting.ink.formats import read_ink
 from handwriting.ink.unipen import find_unipen, parse_unipen, read_unipen, read_unipen_file
@@ -117,6 +118,16 @@ def test_archive_and_folder_give_the_same_lines_with_texts_and_hands(tmp_path):
         (True, False), (False, True), (False, False),
     }  # fmt: skip
     assert {loader.hands[k] for k in loader.select("test")} == splits[False, False]
+    assert default_split(loader) == "test"
+
+
+def test_of_few_writers_none_is_kept_for_tests(tmp_path):
+    sheet(tmp_path / "unipen", writers=3)
+    loader = DataLoader(5, 50, data_dir=tmp_path)
+    assert sum(loader.validates) > 0 and all(np.add(loader.trains, loader.validates))
+    with pytest.raises(UserError, match=r"no UNIPEN in .* by 20 writers or more"):
+        loader.select("test")
+    assert default_split(loader) == "valid"
 
 
 def test_names_tell_neither_maker_nor_writer(tmp_path):

@@ -27,6 +27,7 @@ from handwriting.text.alphabet import ENDS, encode, make_alphabet
 from handwriting.text.lines import join_lines
 from handwriting.text.loader import TextLoader
 from model import Model
+from utils import DataLoader
 
 import numpy as np
 import pytest
@@ -157,6 +158,23 @@ def test_lines_whose_ink_cannot_be_their_text_are_left_out_and_counted(thousand)
     assert "1 left out because they have no text or another, 1 with characters that" in data.summary
     assert f"{len(data.data):,} lines with texts" in data.summary
     assert len(data.data) > 1100
+
+
+def test_lines_that_the_reader_found_are_left_out(thousand):
+    before = TextLoader(8, 20.0, thousand, seed=0)
+    held, *trained = (
+        [k for k, chosen in enumerate(split) if chosen][20:22]
+        for split in (before.validates, before.trains)
+    )
+    names = [before.names[k] for k in [*held, *trained[0]]]
+    (thousand / "strokes_misread.json").write_text(json.dumps([*names, "gone-01"]))
+    data = TextLoader(8, 20.0, thousand, seed=0)
+    assert len(before.valid_data) - len(data.valid_data) == 2
+    assert len(before.data) - len(data.data) == 2
+    assert len(DataLoader(8, 10, data_dir=thousand).data) > len(data.data)  # without texts all
+    for content in ("{", "1"):  # damaged: as without
+        (thousand / "strokes_misread.json").write_text(content)
+        assert len(TextLoader(8, 20.0, thousand, seed=0).data) == len(before.data)
 
 
 def test_a_rare_character_is_drawn_more_often(thousand):
