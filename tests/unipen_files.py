@@ -24,13 +24,13 @@ def labelled(k, y, size=100):
     return "".join(component(loop(x + 1.1 * size * i, y, size)) for i in range(len(word))), word
 
 
-def sheet(folder, writers=3, files=2):
+def sheet(folder, writers=3, files=2, maker="mkr"):
     """Write a folder as UNIPEN's: words of writers in data/7, isolated characters in data/1a, and
     their ink in include."""
     for writer in range(writers):
         size = 60 + 10 * (writer % 5)
         for number in range(files):
-            name = f"mkr/data/w{writer}-{number}.dat"
+            name = f"{maker}/data/w{writer}-{number}.dat"
             ink, labels, count = f".WRITER_ID writer{writer}\n", "", 0
             for k in range(40):
                 strokes, word = labelled(k, 9000 - 4 * size * (k // 8), size)
@@ -38,14 +38,15 @@ def sheet(folder, writers=3, files=2):
                 labels += f'.SEGMENT WORD {count}-{last} OK "{word}"\n'
                 ink, count = ink + strokes, last + 1
             write(folder / "include" / name, ink)
-            write(folder / "data" / "7" / "mkr" / name[9:], f".INCLUDE {name}\n{labels}")
+            target = folder / "data" / "7" / maker / f"w{writer}-{number}.dat"
+            write(target, f".INCLUDE {name}\n{labels}")
         ink, labels = f".WRITER_ID writer{writer}\n", ""
         for k, character in enumerate(CHARACTERS):
             ink += component(loop(2 * size * k, 0, size if character in "acemnorsuvwxz" else 150))
             labels += f'.SEGMENT CHARACTER {k} ? "{character}"\n'
-        write(folder / "include" / f"mkr/data/i{writer}.dat", ink)
-        head = f".INCLUDE mkr/data/i{writer}.dat\n"
-        write(folder / "data" / "1a" / "mkr" / f"i{writer}.dat", head + labels)
+        write(folder / "include" / f"{maker}/data/i{writer}.dat", ink)
+        head = f".INCLUDE {maker}/data/i{writer}.dat\n"
+        write(folder / "data" / "1a" / maker / f"i{writer}.dat", head + labels)
     return folder
 
 

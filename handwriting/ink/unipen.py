@@ -187,9 +187,10 @@ def wanted(path):
     return match and (match[1] == "include" or match[2] in CATEGORIES) and path[-4:] != ".lex"
 
 
-def read_unipen(source):
-    """Yield (maker, category, Ink) of each file in a folder or archive, as published: those in
-    data/CATEGORY/MAKER of CATEGORIES, with what they include from include/MAKER.
+def read_files(source):
+    """The labelled files of a folder or archive, as published: a sorted list of (maker, category,
+    path, content) of those in data/CATEGORY/MAKER of CATEGORIES, and all files in include, name ->
+    content, which lie in folders of their makers.
 
     Raises UserError if the source is not whole or holds no such files.
     """
@@ -202,10 +203,20 @@ def read_unipen(source):
             labelled.append((match[3].split("/")[0], match[2], path, content))
     if not labelled:
         raise UserError(f"{source} holds no UNIPEN files data/CATEGORY/MAKER/...; copy it again.")
-    labelled.sort(key=lambda item: item[:3])
-    for maker, category, _, content in tqdm(labelled, desc=source, unit=" files", disable=None):
+    return sorted(labelled, key=lambda item: item[:3]), included
+
+
+def parse_files(labelled, included):
+    """Yield (maker, category, Ink) of each file of `read_files` that holds ink."""
+    for maker, category, _, content in tqdm(labelled, "UNIPEN", unit=" files", disable=None):
         with contextlib.suppress(UserError):  # a file without ink
             yield maker, category, parse_unipen(content, included.get)
+
+
+def read_unipen(source):
+    """Yield (maker, category, Ink) of each labelled file in a folder or archive. Raises
+    UserError."""
+    yield from parse_files(*read_files(source))
 
 
 def read_unipen_file(path):

@@ -3,12 +3,16 @@ side or joined, isolated characters composed.
 """
 
 import hashlib
+import itertools
+import os
 
 from handwriting.files import UserError
+from handwriting.ink import parallel
 from handwriting.ink.composing import compose
 from handwriting.ink.database import PENS, Lines
 from handwriting.ink.page_lines import divide
-from handwriting.ink.unipen import read_unipen
+from handwriting.ink.parallel import share
+from handwriting.ink.unipen import parse_files, read_files
 from handwriting.ink.writers import (
     BODY,
     HIGHEST,
@@ -203,22 +207,41 @@ def name_hand(maker, writer):
     return f"{PENS}{digest[:8]}"
 
 
-def parse_folder(source):
-    """The Lines of an archive or folder of UNIPEN; see handwriting.ink.unipen. Raises UserError."""
+def lines_of_files(labelled, included):
+    """(name, int16 [n, 3], text) of all lines in files of `read_files`."""
     hands = {}
-    for maker, category, ink in read_unipen(source):
+    for maker, category, ink in parse_files(labelled, included):
         texts, isolated = hands.setdefault(name_hand(maker, ink.writer), ([], []))
         if category.startswith("1"):
             isolated += ink.segments
         else:
             texts.append(ink.segments)
-    names, raw_data, said = [], [], []
-    for hand, (texts, isolated) in sorted(hands.items()):
-        rng = np.random.default_rng(int(hand.removeprefix(PENS), 16))
-        lines = lines_of_hand(texts, isolated, rng)
-        names += [f"{hand}-{k:04d}" for k in range(1, len(lines) + 1)]
-        raw_data += [to_line(strokes) for _, strokes in lines]
-        said += [text for text, _ in lines]
-    if not names:
+    return [
+        (f"{hand}-{k:04d}", to_line(strokes), text)
+        for hand, segments in hands.items()
+        for k, (text, strokes) in enumerate(
+            lines_of_hand(*segments, np.random.default_rng(int(hand.removeprefix(PENS), 16))), 1
+        )
+    ]
+
+
+def parse_folder(source):
+    """The Lines of an archive or folder of UNIPEN, makers shared between processes; see
+    handwriting.ink.unipen. Raises UserError."""
+    labelled, included = read_files(source)
+    sizes = {}  # labels, more than ink, tell how long a maker's files take
+    for maker, _, _, content in labelled:
+        sizes[maker] = sizes.get(maker, 0) + len(content)
+    parts = share(sizes, (os.cpu_count() or 1) if sum(sizes.values()) > parallel.LARGE else 1)
+    jobs = [
+        (
+            [item for item in labelled if item[0] in part],
+            {name: content for name, content in included.items() if name.partition("/")[0] in part},
+        )
+        for part in parts
+    ]
+    rows = sorted(itertools.chain(*parallel.run(lines_of_files, jobs)), key=lambda row: row[0])
+    if not rows:
         raise UserError(f"{source} holds no labelled ink in UNIPEN's format; copy it again.")
-    return Lines(raw_data, names, 0, [], said)
+    names, raw_data, texts = map(list, zip(*rows, strict=True))
+    return Lines(raw_data, names, 0, [], texts)

@@ -2,6 +2,7 @@ import tarfile
 
 from handwriting.evaluation import default_split
 from handwriting.files import UserError
+from handwriting.ink import parallel
 from handwriting.ink.formats import read_ink
 from handwriting.ink.unipen import find_unipen, parse_unipen, read_unipen, read_unipen_file
 from handwriting.ink.unipen_lines import name_hand, parse_folder
@@ -128,6 +129,21 @@ def test_of_few_writers_none_is_kept_for_tests(tmp_path):
     with pytest.raises(UserError, match=r"no UNIPEN in .* by 20 writers or more"):
         loader.select("test")
     assert default_split(loader) == "valid"
+
+
+def test_several_processes_read_the_same_and_one_that_fails_is_stood_in_for(tmp_path, monkeypatch):
+    for maker in ("mkr", "other"):
+        sheet(tmp_path / "unipen", maker=maker)
+    one = parse_folder(tmp_path / "unipen")
+    monkeypatch.setattr(parallel, "LARGE", 0)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    for child in (parallel.CHILD, "1 / 0", parallel.CHILD + "; raise SystemExit(3)"):
+        monkeypatch.setattr(parallel, "CHILD", child)
+        two = parse_folder(tmp_path / "unipen")
+        assert (two.names, two.texts) == (one.names, one.texts)
+        assert all(map(np.array_equal, two.raw_data, one.raw_data))
+    assert parallel.share({"a": 5, "b": 3, "c": 3}, 2) == [["a"], ["b", "c"]]
+    assert parallel.share({"a": 5}, 4) == [["a"]]
 
 
 def test_names_tell_neither_maker_nor_writer(tmp_path):
