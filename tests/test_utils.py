@@ -56,7 +56,8 @@ def test_loader_says_where_the_database_is_to_be_had(tmp_path, kind):
         (path / "lineStrokes").mkdir(parents=True)
     elif kind == "is not a folder":
         path.write_text("")
-    words = f"{path} {kind}.*; ask for .*https://fki.tic.heia-fr.ch/.* put it at {path}/{TAR}"
+    words = f"{path} {kind}.*; put UNIPEN.* or ask for .*https://fki.tic.heia-fr.ch/.* put it at "
+    words += f"{path}/{TAR}"
     with pytest.raises(UserError, match=words):
         load(path)
 
@@ -68,7 +69,7 @@ def test_loader_falls_back_to_the_demo_in_the_default_folder_only(tmp_path, monk
         lines = [line(20, seed) for seed in range(10)]
         texts = [f"line {i}" for i in range(10)]
         write_line_strokes(lines, tmp_path / folder / "demo" / TAR, texts)
-    words = f"using the small corpus data/demo; ask for .* put it at data/{TAR}"
+    words = f"using the small corpus data/demo; put UNIPEN.* or ask for .* put it at data/{TAR}"
     with pytest.warns(UserWarning, match=words):
         loader = DataLoader(seq_length=5)
     assert (len(loader.raw_data), loader.folder) == (10, "data/demo")

@@ -26,9 +26,9 @@ SOURCES = {
 LISTS = ("trainset.txt", "testset_v.txt", "testset_t.txt", "testset_f.txt")
 PENS = "unipen-"  # what the forms of UNIPEN begin with: each is a writer, called by a hash
 WHERE = (
+    "put UNIPEN's train_r01_v07 there (free, doi 10.5281/zenodo.1195803, the archive as it is), or "
     f"ask for {ARCHIVE} of the IAM On-Line Handwriting Database (registration at "
-    "https://fki.tic.heia-fr.ch/databases/iam-on-line-handwriting-database), or get UNIPEN's "
-    "train_r01_v07 (free, doi 10.5281/zenodo.1195803, its archive as it is), and put it at "
+    "https://fki.tic.heia-fr.ch/databases/iam-on-line-handwriting-database) and put it at "
 )
 
 
