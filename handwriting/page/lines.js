@@ -4,7 +4,7 @@
 "use strict";
 
 if (typeof require !== "undefined") {
-  Object.assign(globalThis, require("./drawing.js"), require("./marks.js"));
+  Object.assign(globalThis, require("./drawing.js"), require("./accents.js"));
 }
 
 const CANDIDATES = 3, TRIES = 4;  // drawings of a line; so often, until one is good

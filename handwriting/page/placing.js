@@ -4,7 +4,7 @@
 "use strict";
 
 if (typeof require !== "undefined") {
-  Object.assign(globalThis, require("./engine.js"), require("./spelling.js"));
+  Object.assign(globalThis, require("./engine.js"), require("./spell.js"));
 }
 
 const UNSURE = 0.02, NAT = 25, FAR = 200, NO_STROKE = 10;

@@ -5,7 +5,7 @@ at the x-line and 2 where tall letters end. A point that comes twice is a corner
 places by `x` and `y`, see `anchor`.
 
 Positions here are upright: (x, height) in pen units, height above the baseline, x where a line in
-the writing's slant meets the baseline. page/marks.js has the same numbers.
+the writing's slant meets the baseline. page/accents.js has the same numbers.
 """
 
 from typing import NamedTuple

@@ -2,7 +2,7 @@
 
 Which letter the pen is at, the window tells, which runs ahead of it; how high a letter is, the ink.
 Marks come after the ink of their word, as people write. A glyph stands between two words of what
-the network wrote, which are moved to make room. page/marks.js does the same.
+the network wrote, which are moved to make room. page/accents.js does the same.
 """
 
 import itertools

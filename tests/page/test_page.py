@@ -40,8 +40,9 @@ KINDS = {
     "peepholes": {"peephole": True},
 }
 NAMES = ["product", "engine", "spelling", "placing", "letters", "marks", "drawing", "lines"]
+FILES = {"spelling": "spell", "letters": "glyphs", "marks": "accents"}  # where called otherwise
 SCRIPTS = "".join(
-    f"const {name} = require({json.dumps(str(FOLDER / name))} + '.js');"
+    f"const {name} = require({json.dumps(str(FOLDER / FILES.get(name, name)))} + '.js');"
     for name in [*NAMES, "recorder"]
 )
 # What a generator returns, and a text drawn once.

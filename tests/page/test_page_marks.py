@@ -1,4 +1,4 @@
-"""handwriting/page/spelling.js, letters.js and marks.js: equal to those of handwriting/text/."""
+"""handwriting/page/spell.js, glyphs.js and accents.js: equal to those of handwriting/text/."""
 
 from handwriting.text.marks import add_marks
 from handwriting.text.spelling import GAP, can_write, leave_gaps, plain, split

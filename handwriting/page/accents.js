@@ -2,7 +2,7 @@
 // reasons, names and units are there.
 "use strict";
 
-if (typeof require !== "undefined") Object.assign(globalThis, require("./letters.js"));
+if (typeof require !== "undefined") Object.assign(globalThis, require("./glyphs.js"));
 
 const LEAD = 0.39, FLAT = 0.35, LETTER_GAP = 0.22, SPACE = 1.1;
 
