@@ -14,11 +14,10 @@ from handwriting.ink.database import transcription
 from handwriting.ink.inkml import read_inkml
 from handwriting.ink.line_strokes import parse_line
 from handwriting.ink.page_lines import divide, estimate_x_height
-from handwriting.ink.points import check_points, check_size
-from handwriting.ink.recording import read_file, read_hand, to_line
+from handwriting.ink.points import check_points, check_size, to_line
+from handwriting.ink.recording import read_file, read_hand, scale_line
 from handwriting.ink.unipen import read_unipen_file
 from handwriting.ink.unipen_lines import lines_of_hand
-from handwriting.ink.unipen_lines import to_line as to_int16
 from handwriting.ink.xournal import read_xournal
 
 import numpy as np
@@ -76,7 +75,7 @@ def read_foreign(path):
     """The lines and texts of a file which tells no unit: scaled by its own x-height."""
     lines, texts = zip(*FOREIGN[kind_of(path)](read_file(path)), strict=True)
     x_height = measure_x_height(lines)
-    return [to_line(strokes, x_height) for strokes in lines], list(texts)
+    return [scale_line(strokes, x_height) for strokes in lines], list(texts)
 
 
 def read_unipen(path):
@@ -84,11 +83,11 @@ def read_unipen(path):
     ink = read_unipen_file(path)
     labelled = lines_of_hand([ink.segments], [], np.random.default_rng(0))
     if labelled:
-        return [to_int16(strokes) for _, strokes in labelled], [text for text, _ in labelled]
+        return [to_line(strokes) for _, strokes in labelled], [text for text, _ in labelled]
     strokes = [component.points() for component in ink.components if component.down]
     lines = divide([np.column_stack([s, np.zeros(len(s))]) for s in strokes if len(s)])
     x_height = measure_x_height(lines)
-    return [to_line(strokes, x_height) for strokes in lines], [None] * len(lines)
+    return [scale_line(strokes, x_height) for strokes in lines], [None] * len(lines)
 
 
 def kind_of(path):

@@ -64,3 +64,17 @@ def check_size(lines, where):
         f"whose standard deviations are about {DEVIATIONS[0]} and {DEVIATIONS[1]} in the database; "
         f"{mend}."
     )
+
+
+def to_line(strokes):
+    """Strokes [n, 2] of positions in pen units as a line, int16 [n, 3]. Its first move leads from
+    100 units left of and above its ink, as in the database. Raises UserError if it is too large.
+    """
+    positions = np.rint(np.concatenate(strokes))
+    moves = np.diff(positions, axis=0, prepend=positions.min(axis=0, keepdims=True) - 100)
+    if not np.abs(moves).max() < 2**15:
+        raise UserError("has moves of over 200 x-heights; make the guide fit the writing")
+    line = np.zeros((len(moves), 3), np.int16)
+    line[:, :2] = moves
+    line[np.cumsum(list(map(len, strokes))) - 1, 2] = 1
+    return line

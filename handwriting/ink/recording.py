@@ -16,7 +16,7 @@ import os
 from handwriting.files import UserError
 from handwriting.ink.database import Lines, merge_lines
 from handwriting.ink.export import check_transcription
-from handwriting.ink.points import check_size
+from handwriting.ink.points import check_size, to_line
 
 import numpy as np
 
@@ -53,26 +53,18 @@ def resample(stroke):
     return np.stack([np.interp(times, time, axis) for axis in stroke[:, :2].T], axis=1)
 
 
-def to_line(strokes, x_height):
+def scale_line(strokes, x_height):
     """Strokes [n, 3] of (x, y, milliseconds), x, y and x_height in one unit, as a line, int16
-    [n, 3] in pen units. Its first move leads from 100 units left of and above its ink, as in the
-    database. Raises UserError if it is too long or large.
+    [n, 3] in pen units. Raises UserError if it is too long or large.
     """
     scale = X_HEIGHT / x_height
-    drawn, ends = [], [0]
+    drawn, count = [], 0
     for stroke in strokes:
         drawn.append(resample(stroke * [scale, scale, 1.0]))
-        ends.append(ends[-1] + len(drawn[-1]))
-        if ends[-1] > MAX_POINTS:
+        count += len(drawn[-1])
+        if count > MAX_POINTS:
             raise UserError(f"has over {MAX_POINTS} points; write shorter lines")
-    positions = np.rint(np.concatenate(drawn))
-    moves = np.diff(positions, axis=0, prepend=positions.min(axis=0, keepdims=True) - 100)
-    if not np.abs(moves).max() < 2**15:
-        raise UserError("has moves of over 200 x-heights; make the guide fit the writing")
-    line = np.zeros((len(moves), 3), np.int16)
-    line[:, :2] = moves
-    line[np.array(ends[1:]) - 1, 2] = 1
-    return line
+    return to_line(drawn)
 
 
 # --------------------------------------------------------------------------------- hand.json
@@ -106,7 +98,7 @@ def read_recorded(recorded, where):
             raise UserError("has no guide with an x_height above 0; record it again")
         if not (isinstance(strokes, list) and strokes):
             raise UserError("has no strokes; write it again or remove it")
-        line = to_line([read_stroke(stroke) for stroke in strokes], x_height)
+        line = scale_line([read_stroke(stroke) for stroke in strokes], x_height)
     except UserError as error:
         raise UserError(f"{where} {error}.") from None
     return line, check_transcription(recorded.get("text"), f"{where}: its text")

@@ -11,7 +11,7 @@ from handwriting.ink import parallel
 from handwriting.ink.composing import compose
 from handwriting.ink.database import PENS, Lines
 from handwriting.ink.page_lines import divide
-from handwriting.ink.parallel import share
+from handwriting.ink.points import to_line
 from handwriting.ink.unipen import parse_files, read_files
 from handwriting.ink.writers import (
     BODY,
@@ -39,7 +39,7 @@ def cut_rows(text, strokes, writer):
         return [(text, strokes)]
     try:
         rows = divide([np.column_stack([s, np.zeros(len(s))]) for s in strokes])
-    except Exception:
+    except UserError:  # too many lines or strokes
         return []
     rows = [[s[:, :2] for s in row] for row in rows if row]
     words = text.split()
@@ -160,17 +160,6 @@ def join_pieces(pieces, writer, rng):
     return lines
 
 
-def to_line(strokes):
-    """Strokes [n, 2] in pen units as a line, int16 [n, 3]; its first move leads from 100 units left
-    of and above its ink, as in the database."""
-    positions = np.rint(np.concatenate(strokes))
-    moves = np.diff(positions, axis=0, prepend=positions.min(axis=0, keepdims=True) - 100)
-    line = np.zeros((len(moves), 3), np.int16)
-    line[:, :2] = np.clip(moves, -30000, 30000)
-    line[np.cumsum([len(s) for s in strokes]) - 1, 2] = 1
-    return line
-
-
 def lines_of_hand(files, isolated, rng):
     """(text, strokes) of all lines of one writer, from the segments of each file and from isolated
     characters."""
@@ -232,11 +221,12 @@ def parse_folder(source):
     sizes = {}  # labels, more than ink, tell how long a maker's files take
     for maker, _, _, content in labelled:
         sizes[maker] = sizes.get(maker, 0) + len(content)
-    parts = share(sizes, (os.cpu_count() or 1) if sum(sizes.values()) > parallel.LARGE else 1)
+    several = sum(sizes.values()) > parallel.LARGE
+    parts = parallel.share(sizes, (os.cpu_count() or 1) if several else 1)
     jobs = [
         (
             [item for item in labelled if item[0] in part],
-            {name: content for name, content in included.items() if name.partition("/")[0] in part},
+            {name: ink for name, ink in included.items() if name.partition("/")[0] in part},
         )
         for part in parts
     ]

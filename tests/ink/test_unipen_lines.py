@@ -1,4 +1,5 @@
 from handwriting.ink.composing import TEMPLATES, WORDS, compose, make_token
+from handwriting.ink.points import to_line
 from handwriting.ink.unipen import Segment
 from handwriting.ink.unipen_lines import (
     chain_words,
@@ -6,7 +7,6 @@ from handwriting.ink.unipen_lines import (
     cut_rows,
     join_pieces,
     lines_of_hand,
-    to_line,
 )
 from handwriting.ink.writers import (
     BODY,

@@ -441,7 +441,7 @@ def test_a_recorded_line_is_that_of_the_program():
     strokes += [[[430, 60, 4200, 0.5], [431, 61, 4220, 0.5], [431, 60, 4230, 0.5]]]  # a dot
     strokes += [[[440, 60, 4300, 0.5]], [[450, 60, 4400, 0.5], [451, 61, 9000, 0.5]]]
     points = node("return recorder.toPoints(given);", strokes=strokes, guide=GUIDE)
-    line = recording.to_line([np.array(stroke)[:, :3] for stroke in strokes], GUIDE["x_height"])
+    line = recording.scale_line([np.array(stroke)[:, :3] for stroke in strokes], GUIDE["x_height"])
     assert [point[2] for point in points] == line[:, 2].tolist()
     ours, theirs = np.cumsum(points, axis=0), np.cumsum(line, axis=0, dtype=float)
     np.testing.assert_allclose(ours[:, :2], theirs[:, :2], atol=1.01)  # it rounds
