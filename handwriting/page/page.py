@@ -12,6 +12,8 @@ from pathlib import Path
 from handwriting.files import UserError, atomic_write
 from handwriting.network.checkpoint import NETWORK, PRETRAINED, TEXT, read_config
 from handwriting.text.hands import read_styles
+from handwriting.text.reader import FOLDER as READER
+from handwriting.text.reader import load_reader
 from model import restore
 
 import numpy as np
@@ -22,11 +24,11 @@ FOLDER = Path(__file__).parent
 
 def pack_weights(variables, config):
     """The variables, name -> array or Keras variable, as a safetensors file of float16 in base64,
-    which engine.js reads; config, what read_config returns, stands in its metadata.
+    which engine.js reads; config, a dict that says what network they are of, stands in its
+    metadata.
     """
     tensors = {name: np.asarray(value, np.float16, order="C") for name, value in variables.items()}
-    network = {name: config[name] for name in NETWORK}
-    return base64.b64encode(save(tensors, {"config": json.dumps(network)})).decode()
+    return base64.b64encode(save(tensors, {"config": json.dumps(config)})).decode()
 
 
 def pack_run(folder):
@@ -34,12 +36,17 @@ def pack_run(folder):
     config = read_config(folder)
     if config["model"] != "lstm":
         raise UserError(f"{folder} holds a network of {config['model']} layers; a page runs lstm")
-    return pack_weights(restore(folder).variables, config)
+    return pack_weights(restore(folder).variables, {name: config[name] for name in NETWORK})
 
 
-def build_page(text_weights, scribble_weights, styles):
-    """The page, a str: packed weights of a network with and of one without text, and styles, name
-    -> Style.
+def pack_reader(reader):
+    """`pack_weights` of a Reader."""
+    return pack_weights(reader.variables, {"alphabet": reader.alphabet})
+
+
+def build_page(text_weights, reader_weights, scribble_weights, styles):
+    """The page, a str: packed weights of a network with text, of a reader, of a network without
+    text, and styles, name -> Style.
     """
     known = {
         name: {"text": style.text, "strokes": style.strokes.tolist()}
@@ -47,6 +54,7 @@ def build_page(text_weights, scribble_weights, styles):
     }
     contents = {
         "text-weights": text_weights,
+        "reader-weights": reader_weights,
         "scribble-weights": scribble_weights,
         "styles": json.dumps(known).replace("<", "\\u003c"),  # no end of the script in a text
     }
@@ -69,6 +77,7 @@ def write_page(path, folder):
     the weights that come with the program do the other. Raises UserError.
     """
     text, scribble = (folder, PRETRAINED) if read_config(folder)["alphabet"] else (TEXT, folder)
-    page = build_page(pack_run(text), pack_run(scribble), read_styles())
+    reader = pack_reader(load_reader(READER))
+    page = build_page(pack_run(text), reader, pack_run(scribble), read_styles())
     with atomic_write(path) as file:
         file.write(page.encode())

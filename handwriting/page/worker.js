@@ -26,7 +26,7 @@ function* scribbleOn(model, noise, bias, points, room) {
 /** The steps that answer a request. */
 function answer(models, {texts, points, bias, seed, style, room}) {
   const noise = new Noise(seed);
-  return texts ? writeLines(models.text(), noise, texts, bias, style)
+  return texts ? writeLines(models.text(), models.reader(), noise, texts, bias, style)
     : scribbleOn(models.scribble(), noise, bias, points, room);
 }
 
@@ -37,7 +37,7 @@ function serve(worker) {
   let current;
   worker.onmessage = async ({data: {weights, job, ...request}}) => {
     for (const [name, packed] of Object.entries(weights ?? {})) {
-      models[name] = once(() => new Model(readTensors(packed)));
+      models[name] = once(() => new (name === "reader" ? Reader : Model)(readTensors(packed)));
     }
     if (weights) return models.text();
     current = job;

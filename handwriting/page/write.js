@@ -4,6 +4,7 @@
 const MOST_CHARACTERS = 2000, MOST_LINES = 100;  // of a text
 const WIDTH = 190;  // pen units that a character takes, before it is known
 const LEAST = 15;  // characters for which there is room, that short texts are not huge
+const MOST_HARD = 10;  // words that are named as hard to read
 const SHOWN_HAND = [1100, 2300];  // pen units of a hand's picture
 
 const styles = JSON.parse(byId("styles").textContent);
@@ -18,7 +19,8 @@ let job = null, jobs = 0;  // what runs, and how many did
 
 const send = once(() => {
   const packed = (id) => byId(id).textContent;
-  const weights = {text: packed("text-weights"), scribble: packed("scribble-weights")};
+  const weights = Object.fromEntries(["text", "reader", "scribble"].map((name) =>
+    [name, packed(`${name}-weights`)]));
   return startWorker(weights, receive, () => {
     job = null;
     for (const id of ["write-status", "scribble-status"]) say(id, "This browser cannot compute.");
@@ -174,9 +176,11 @@ function startWriting() {
     },
     drawn: (points) => showPoints(points, texts.length),
     ended: ({rate}) => {
-      const bad = sheet.lines.filter((line) => line.problem).map((line) => line.number + 1);
-      say("write-status", bad.length === 0 ? "Written." : "Written. Line " +
-        `${bad.join(" and line ")} may be hard to read: Try again writes anew.`);
+      const hard = sheet.lines.flatMap(({problem, misread, number}) =>
+        problem ? [`line ${number + 1}`] : misread);
+      const more = hard.length > MOST_HARD ? ` and ${hard.length - MOST_HARD} more` : "";
+      say("write-status", hard.length === 0 ? "Written." : "Written. Perhaps hard to read: " +
+        `${hard.slice(0, MOST_HARD).join(", ")}${more}. Try again writes anew.`);
       if (note) byId("write-status").append(` ${note}`);
       say("rate", `Computed at ${Math.round(rate)} points a second.`);
       showButtons();

@@ -9,7 +9,7 @@ from handwriting.text.hands import Style
 import numpy as np
 import pytest
 from playwright.sync_api import sync_playwright
-from test_page import KINDS, find_program, make_network
+from test_page import KINDS, find_program, make_network, make_reader
 
 TEXT = "six seven two"
 STROKES = [[[20, 60], [40, 75], [60, 60]], [[70, 40], [70, 75]]]  # pixels
@@ -38,9 +38,9 @@ DRAW = """
 def address(tmp_path_factory):
     """A page of two tiny networks, which write no letters, but end."""
     style = Style(np.array([[0.0, 0, 0], [30, 10, 1]]), "x")
-    weights = [make_network(**KINDS[kind])[1] for kind in ("text", "no text")]
+    text, free = (make_network(**KINDS[kind])[1] for kind in ("text", "no text"))
     path = tmp_path_factory.mktemp("page") / "page.html"
-    path.write_text(build_page(*weights, {"Ann": style}), encoding="utf-8")
+    path.write_text(build_page(text, make_reader()[1], free, {"Ann": style}), encoding="utf-8")
     return path.as_uri()
 
 

@@ -18,11 +18,13 @@ from handwriting.drawing import strokes as drawing
 from handwriting.ink import recording
 from handwriting.network import sampling
 from handwriting.network.sampling import CHUNK
-from handwriting.page.page import FOLDER, build_page, pack_weights
+from handwriting.page.page import FOLDER, build_page, pack_reader, pack_weights
 from handwriting.text import words, writing
 from handwriting.text.alphabet import encode
 from handwriting.text.hands import Style
 from handwriting.text.lines import find_problem, join_lines
+from handwriting.text.reader import FOLDER as READER
+from handwriting.text.reader import Reader
 from model import Mixture, Model
 
 import numpy as np
@@ -39,11 +41,11 @@ KINDS = {
     "no text": {"layer_norm": True, "skip": True, "polar": True},
     "peepholes": {"peephole": True},
 }
-NAMES = ["product", "engine", "spelling", "placing", "letters", "marks", "drawing", "lines"]
+NAMES = ["product", "engine", "spelling", "placing", "letters", "marks", "drawing", "reading"]
 FILES = {"spelling": "spell", "letters": "glyphs", "marks": "accents"}  # where called otherwise
 SCRIPTS = "".join(
     f"const {name} = require({json.dumps(str(FOLDER / FILES.get(name, name)))} + '.js');"
-    for name in [*NAMES, "recorder"]
+    for name in [*NAMES, "lines", "recorder"]
 )
 # What a generator returns, and a text drawn once.
 SCRIPTS += """
@@ -103,6 +105,15 @@ def make_network(**changes):
             value = 0.1 * value + 5.0 * (name == "end.bias")
         variable.assign(np.float32(np.float16(value)))
     return model, pack_weights(model.variables, vars(args))
+
+
+def make_reader(seed=4):
+    """A tiny reader of random weights that float16 holds, and those packed for the page."""
+    reader, rng = Reader(ALPHABET, 4), np.random.default_rng(seed)
+    for variable in reader.variables.values():
+        value = variable.numpy() + 0.1 * rng.standard_normal(variable.shape)
+        variable.assign(np.float32(np.float16(value)))
+    return reader, pack_reader(reader)
 
 
 @pytest.fixture
@@ -236,46 +247,34 @@ def test_of_each_line_the_best_of_three_drawings_is_kept():
     found = node(
         """
         const model = new engine.Model(engine.readTensors(given.weights)), text = "six seven two";
+        const reader = new reading.Reader(engine.readTensors(given.reader));
         const style = {strokes: given.strokes, text: "one"};
         return Array.from({length: 6}, (_, seed) => {
           const noise = new engine.Noise(seed), all = [1, 2, 3].map(() => result(drawLine(
             model, new engine.Noise(2 ** 32 * noise.uniform()), text, 0.5, style)));
-          const lines_ = [...lines.writeLines(model, new engine.Noise(seed), [text], 0.5, style)];
-          const {points, zHats, windows, problem, number} = lines_.filter(Boolean)[0];
-          return {all: all.map((line) => [Boolean(engine.findProblem(line)), line.points]),
-            best: [Boolean(problem), points], ends: points.at(-1)[2], number,
+          const again = new engine.Noise(seed);
+          const [line] = [...lines.writeLines(model, reader, again, [text], 0.5, style)]
+            .filter(Boolean);
+          const {points, zHats, windows, problem, number, misread} = line;
+          const read = all.map((line) => reading.readBack(reader, line));
+          return {all: all.map((line, k) => [Boolean(engine.findProblem(line)), read[k].wrong,
+              -read[k].likely.toFixed(2), line.points.length]),
+            best: [Boolean(problem), points.length], ends: points.at(-1)[2], number, misread,
             lengths: [points.length, zHats.length, windows.length]};
         });
         """,
         weights=weights,
+        reader=make_reader()[1],
         strokes=STYLE.strokes.tolist(),
     )
     for drawn in found:
-        if all(problem for problem, _ in drawn["all"]):
+        best = min(drawn["all"])
+        if best[0] or best[1]:
             continue  # it went on to draw more
-        assert drawn["best"] == min(drawn["all"], key=lambda line: (line[0], len(line[1])))
+        assert drawn["best"] == [best[0], best[-1]] and drawn["misread"] == []
         assert drawn["ends"] == 1 and drawn["number"] == 0 and len(set(drawn["lengths"])) == 1
-    assert sum(not all(problem for problem, _ in drawn["all"]) for drawn in found) > 2
-    assert any(drawn["best"][1] != drawn["all"][0][1] for drawn in found)
-
-
-@pytest.mark.parametrize(
-    ("lengths", "best"), [([200, 190, 210], 190), ([80, 210, 200], 200), ([470, 80, 70], 70)]
-)
-def test_the_first_drawing_that_ends_without_a_problem_is_the_best(lengths, best):
-    drawn = node(
-        """
-        function* draw(length) {
-          for (let k = 0; k < length; k++) yield null;
-          const points = Array.from({length}, () => [9 * 200 / length, 0, 0]);
-          return {text: "ten letter", points};
-        }
-        return result(lines.drawRace(given.lengths.map(draw)));
-        """,
-        lengths=lengths,
-    )
-    assert len(drawn["points"]) == best
-    assert drawn["problem"] == ("" if best > 90 else "its length does not fit its text")
+    assert sum(not min(drawn["all"])[0] for drawn in found) > 2
+    assert any(drawn["best"][1] != drawn["all"][0][-1] for drawn in found)
 
 
 def test_a_hand_at_random_is_that_of_the_first_lines():
@@ -486,18 +485,20 @@ def test_the_page_is_one_file_with_the_weights_in_it(text_run, tmp_path, capsys)
     assert f"Wrote {path}" in capsys.readouterr().out
     page = path.read_text()
     assert not re.search(r"""(src|href)=["'](?!data:)|@import|url\(""", page.split("<script")[0])
-    assert "<script src" not in page and page.count("</script>") == 18
-    packed = re.search(r'<script id="text-weights"[^>]*>([^<]*)</script>', page)[1]
-    tensors, weights = load(base64.b64decode(packed)), read_weights(text_run / "model.safetensors")
-    assert tensors.keys() == weights.keys()
-    for name, value in tensors.items():
-        assert value.dtype == np.float16
-        np.testing.assert_array_equal(value, weights[name].astype(np.float16))
+    assert "<script src" not in page and page.count("</script>") == 20
+    for kind, folder in (("text", text_run), ("reader", READER)):
+        packed = re.search(f'<script id="{kind}-weights"[^>]*>([^<]*)</script>', page)[1]
+        tensors = load(base64.b64decode(packed))
+        weights = read_weights(folder / "model.safetensors")
+        assert tensors.keys() == weights.keys()
+        for name, value in tensors.items():
+            assert value.dtype == np.float16
+            np.testing.assert_array_equal(value, weights[name].astype(np.float16))
 
 
 def test_a_style_cannot_end_the_script_that_holds_it():
     style = Style(np.zeros([1, 3]), "</script><b>")
-    page = build_page("", "", {"a": style})
+    page = build_page("", "", "", {"a": style})
     content = re.search(r'<script id="styles"[^>]*>([^<]*)</script>', page)[1]
     assert json.loads(content)["a"]["text"] == style.text
 

@@ -5,7 +5,7 @@ from handwriting.text.spelling import GAP, can_write, leave_gaps, plain, split
 from letters import ALPHABET, draw_letters
 
 import numpy as np
-from test_page import make_network, node
+from test_page import make_network, make_reader, node
 
 # ruff: noqa: RUF001, letters of all kinds are the subject
 TEXTS = [
@@ -89,8 +89,9 @@ def test_a_page_writes_texts_with_marks_and_their_densities():
     drawn = node(
         """
         const model = new engine.Model(engine.readTensors(given.weights));
-        const write = (text) => [...lines.writeLines(model, new engine.Noise(1), [text], 0.5, null)]
-          .filter(Boolean)[0];
+        const reader = new reading.Reader(engine.readTensors(given.reader));
+        const write = (text) => [...lines.writeLines(
+          model, reader, new engine.Noise(1), [text], 0.5, null)].find(Boolean);
         return given.texts.map((given) => {
           const line = write(given), means = line.zHats.map((zHat) => {
             const m = engine.mixture(zHat, 0.5, model.logSigmaMin);
@@ -102,6 +103,7 @@ def test_a_page_writes_texts_with_marks_and_their_densities():
         });
         """,
         weights=weights,
+        reader=make_reader()[1],
         texts=["tw\u00f6 one", "\u20ac", f"s\u00efx{GAP}on \u00a7"],
     )
     for line in drawn:
