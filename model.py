@@ -310,7 +310,7 @@ class Model:
         """Draw a text: [strokes, params], float32 [n, 3] and the Mixture of each point, in pen
         units.
 
-        sess: a tf.random.Generator. bias: as in `mixture`. style: a handwriting.writing.Style, in
+        sess: a tf.random.Generator. bias: as in `mixture`. style: a Style (text/hands.py), in
         whose hand it is drawn; None: in any hand.
         """
         return self.write_batch(sess, [text], bias, style)[0]

@@ -2,7 +2,7 @@
 
 from handwriting.network.mixture import Mixture
 from handwriting.text.marks import LEAD
-from handwriting.text.writing import Line
+from handwriting.text.pen import Line
 
 import numpy as np
 

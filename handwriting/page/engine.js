@@ -1,4 +1,4 @@
-// The network of model.py, and how text/writing.py draws a text with it, for browsers and Node; its
+// The network of model.py, and how text/pen.py draws a text with it, for browsers and Node; its
 // products are those of product.js.
 // The equations and names are those of model.py, where each is explained; "eq." counts as in
 // A. Graves, "Generating Sequences With Recurrent Neural Networks" (arXiv 1308.0850). Only lstm
@@ -285,7 +285,7 @@ function copyState({layers, w, kappa}) {
   return {layers: copies, w: w.slice(), kappa: kappa.slice()};
 }
 
-/** Draw a text once, as `write_chunk` of writing.py. begun: what beginLine returns. Yields for
+/** Draw a text once, as `write_chunk` of pen.py. begun: what beginLine returns. Yields for
  * each point, and returns the line {text, points (pen units), zHats, windows}. */
 function* drawBegun(model, noise, text, bias, begun) {
   const {chars, first} = begun, last = first + text.length - 1;

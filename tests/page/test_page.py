@@ -19,7 +19,7 @@ from handwriting.ink import recording
 from handwriting.network import sampling
 from handwriting.network.sampling import CHUNK
 from handwriting.page.page import FOLDER, build_page, pack_reader, pack_weights
-from handwriting.text import words, writing
+from handwriting.text import pen, words
 from handwriting.text.alphabet import encode
 from handwriting.text.hands import Style
 from handwriting.text.lines import find_problem, join_lines
@@ -122,7 +122,7 @@ def feed_noise(monkeypatch):
 
     def feed(noise):
         parts = iter(np.split(noise[:, None], len(noise) // CHUNK))
-        for module in (sampling, writing):
+        for module in (sampling, pen):
             monkeypatch.setattr(module, "draw_noise", lambda *_: tf.constant(next(parts)))
 
     return feed
@@ -183,7 +183,7 @@ def test_the_engine_draws_the_same_line_from_the_same_noise(style, feed_noise):
     model, weights = make_network(**KINDS["text"])
     noise = make_noise()
     feed_noise(noise)
-    (line,) = writing.draw_lines(model, None, [TEXT], 0.5, [style], None)
+    (line,) = pen.draw_lines(model, None, [TEXT], 0.5, [style], None)
     drawn = node(
         """
         const model = new engine.Model(engine.readTensors(given.weights));
@@ -350,7 +350,7 @@ def make_written(rng, foot=0.0):
         x += 120
     strokes = np.array(points, float)
     strokes[:, :2] = np.diff(strokes[:, :2], axis=0, prepend=0)
-    return writing.Line(text, strokes, None, np.array(window), "")
+    return pen.Line(text, strokes, None, np.array(window), "")
 
 
 def test_words_and_their_baselines_are_those_of_letters_on_paper():

@@ -2,8 +2,8 @@
 
 from conftest import make_line
 from handwriting.text import choosing
+from handwriting.text.pen import Line
 from handwriting.text.reader import features
-from handwriting.text.writing import Line
 
 import numpy as np
 import pytest

@@ -7,9 +7,10 @@ from handwriting.network.backend import tf
 from handwriting.network.mixture import Mixture
 from handwriting.text import choosing, writing
 from handwriting.text.choosing import Reading, choose, mend, read_back, splice, words_read
+from handwriting.text.pen import Line
 from handwriting.text.spelling import split
 from handwriting.text.words import number_strokes
-from handwriting.text.writing import Line, finish, write_lines
+from handwriting.text.writing import finish, write_lines
 
 import numpy as np
 import pytest

@@ -11,7 +11,7 @@ from conftest import make_line, quick_model, status_of
 from handwriting import styles
 from handwriting.files import UserError
 from handwriting.network import checkpoint as runs
-from handwriting.text import writing
+from handwriting.text import pen, request, writing
 from handwriting.text.alphabet import encode
 from handwriting.text.hands import Style
 from handwriting.text.lines import MOST_POINTS, baseline, find_problem
@@ -89,7 +89,7 @@ def test_ink_that_is_not_that_of_ten_characters_is_a_problem(points, step, words
 def test_a_line_that_went_wrong_is_drawn_again_by_itself(model, monkeypatch):
     verdicts, drawn = iter(["", "bad", "", "bad", "still bad", "", "", ""]), []
     draw_lines = writing.draw_lines
-    monkeypatch.setattr(writing, "find_problem", lambda *_: next(verdicts))
+    monkeypatch.setattr(pen, "find_problem", lambda *_: next(verdicts))
     monkeypatch.setattr(
         writing, "draw_lines", lambda *args: drawn.append(args[2]) or draw_lines(*args)
     )
@@ -128,12 +128,12 @@ def test_the_drawing_of_fewest_points_is_kept_of_those_with_no_problem(model, mo
 @pytest.mark.parametrize("style", [None, STYLE])
 def test_points_come_from_the_density_that_the_network_gives(model, style, monkeypatch):
     """The mixture of each point is what the whole sequence gives at once."""
-    monkeypatch.setattr(writing, "baseline", lambda x, y: (0.0, 0.0))
+    monkeypatch.setattr(pen, "baseline", lambda x, y: (0.0, 0.0))
     (line,) = write_lines(model, sess(3), ["two ee"], 0.5, style)
     scale, before = np.array([20.0, 20.0, 1.0]), "" if style is None else "six "
     read = [START] if style is None else [START, *(STYLE.strokes.clip(-500, 500) / scale)]
     points = np.concatenate([read, line.strokes / scale]).astype(np.float32)
-    chars = tf.constant(encode([before + "two ee"], model.alphabet, writing.WIDTH))
+    chars = tf.constant(encode([before + "two ee"], model.alphabet, pen.WIDTH))
     z_hat = model(points[None, :-1], chars=chars)[0][0, len(read) - 1 :, :-1]
     expected = mixture(z_hat, 0.5, model.log_sigma_min)
     for name, value in line.params._asdict().items():
@@ -151,7 +151,7 @@ def test_lines_are_level_and_so_are_their_densities():
     one = np.ones([4000, 1])
     params = Mixture(one, 10 * one, 2 * one, sigma[0] * one, sigma[1] * one,
                      cov[0, 1] / sigma.prod() * one, one[:, 0])  # fmt: skip
-    level, density = writing.level(strokes.copy(), params)
+    level, density = pen.level(strokes.copy(), params)
     slope, _ = baseline(*np.cumsum(level[:, :2], axis=0).T)
     assert abs(slope) < 1e-4 and np.array_equal(level[:, 0], strokes[:, 0])
     expected = np.cov(level[:, 0], level[:, 1])
@@ -167,10 +167,10 @@ def test_the_same_seed_writes_the_same_whatever_the_number_of_texts_and_compiles
     )
     np.testing.assert_array_equal(one.strokes, same.strokes)
     assert len(one.strokes) != len(other.strokes) or (one.strokes != other.strokes).any()
-    count = writing.write_groups.experimental_get_tracing_count()
+    count = pen.write_groups.experimental_get_tracing_count()
     for words in ("on", "one two", "ee"):
         write_lines(model, sess(), [words], 0.0, STYLE)
-    assert writing.write_groups.experimental_get_tracing_count() == count
+    assert pen.write_groups.experimental_get_tracing_count() == count
 
 
 def test_texts_of_one_call_share_a_hand_drawn_at_random(model, monkeypatch):
@@ -198,7 +198,7 @@ def test_write_and_write_batch_give_strokes_and_params(model):
 
 
 def test_unknown_characters_are_refused_before_anything_is_drawn(model, monkeypatch):
-    monkeypatch.delattr(writing, "write_groups")
+    monkeypatch.delattr(pen, "write_groups")
     with pytest.raises(UserError, match=r"^text 2 has .*: \u0416 \(place 2\); the network"):
         write_texts(model, sess(), ["on", "t\u0416"], 0.0)
     with pytest.raises(UserError, match=r"^the text is empty"):
@@ -267,7 +267,7 @@ def test_a_style_that_does_not_fit_its_text_is_told_once(here, says, told, capsy
     """Both lines that are written go wrong."""
     np.save("mine.npy", STYLE.strokes)
     (here / "letter.txt").write_text("one\ntwo\n")
-    monkeypatch.setattr(writing, "find_problem", lambda *line: "it did not end")
+    monkeypatch.setattr(pen, "find_problem", lambda *line: "it did not end")
     sample.main(["--text_file=letter.txt", "--style=mine.npy", f"--style_text={says}"])
     warned = capsys.readouterr().err.split("sample.py: warning: ")[1:]
     assert [text[: len(start)] for text, start in zip(warned, told, strict=True)] == told
@@ -284,7 +284,7 @@ def test_the_progress_bar_counts_lines_of_all_samples(here, monkeypatch):
     bar, asked = SimpleNamespace(n=0.0), []
     bar.update = lambda number: setattr(bar, "n", bar.n + number)
     fake = lambda *args: asked.append(args) or nullcontext(bar)  # noqa: E731
-    monkeypatch.setattr(sample, "progress_bar", fake)
+    monkeypatch.setattr(request, "progress_bar", fake)
     (here / "letter.txt").write_text("one\ntwo\n")
     sample.main(["--text_file=letter.txt", "--num_samples=2", "--seed=1"])
     assert asked == [("writing", 4, "lines")] and bar.n == 4
@@ -324,7 +324,7 @@ def test_texts_are_written_as_transcriptions_beside_line_strokes(here):
     ],
 )
 def test_flags_are_refused_before_anything_is_drawn(here, capsys, monkeypatch, flags, words):
-    monkeypatch.delattr(writing, "write_groups")
+    monkeypatch.delattr(pen, "write_groups")
     assert status_of(sample.main, flags) == 2
     assert capsys.readouterr().err.startswith(f"sample.py: error: {words}")
     assert names(here) == []
