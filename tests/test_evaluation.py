@@ -259,12 +259,13 @@ def test_a_window_that_is_stuck_or_runs_away_is_told_of(text_run, corpus, points
 
 def test_legibility_is_what_the_judge_reads(text_run, corpus, tmp_path, monkeypatch, capsys):
     """A judge that reads every line as `two`."""
-    (tmp_path / "sentences.txt").write_text("two\nten\nnot known: {\n")
+    (tmp_path / "sentences.txt").write_text("ten\ntwo\nnot known: {\n")
     hard = "== numbers ==\n7\n9 {\n== names ==\n{\n== capitals ==\nTTT\n== symbols ==\n{\n"
     (tmp_path / "hard.txt").write_text(hard)
     monkeypatch.setattr(legibility, "SENTENCES", tmp_path / "sentences.txt")
     monkeypatch.setattr(legibility, "HARD", tmp_path / "hard.txt")
     monkeypatch.setattr(legibility, "BIASES", (0.0,))
+    monkeypatch.setattr(legibility, "FEWER", 2)
     monkeypatch.setattr(legibility, "make_judge", lambda: lambda strokes: "two")
     style = Style(make_line(8, np.random.default_rng(5)).astype(float), "six")
     monkeypatch.setattr(legibility, "read_styles", lambda: {"neat": style})
@@ -278,20 +279,21 @@ def test_legibility_is_what_the_judge_reads(text_run, corpus, tmp_path, monkeypa
     names = ["bias 0", f"bias {BIAS:g}", f"bias {BIAS:g}, drawn once", "style neat", "all styles"]
     assert list(found) == ["real lines", *names]
     lines = {name: {kind: row["lines"] for kind, row in found[name].items()} for name in found}
-    usual = {"prose": 4, "numbers": 2, "capitals": 2}
     assert lines["real lines"] == {"prose": 11}
-    assert lines["bias 0"] == {"prose": 4, "numbers": 1, "capitals": 1}
-    assert lines[names[1]] == lines[names[2]] == usual
-    assert lines["style neat"] == {"prose": 2}
-    assert lines["all styles"] == {"prose": 2, "numbers": 1, "capitals": 1}
+    assert lines["bias 0"] == {"prose": 1, "numbers": 1}
+    assert lines[names[1]] == {"prose": 4, "numbers": 2, "capitals": 2}
+    assert lines[names[2]] == {"prose": 2, "numbers": 1, "capitals": 1}
+    assert lines["style neat"] == {"prose": 1}
+    assert lines["all styles"] == {"prose": 1, "numbers": 1, "capitals": 1}
     for name in names:  # of `ten` two thirds are wrong
-        row = found[name]["prose"]
-        assert row["cer"] == pytest.approx(2 / 6) and row["failed"] == 0.5
+        row, both = found[name]["prose"], name in names[1:3]
+        assert row["cer"] == pytest.approx(2 / 6 if both else 2 / 3)
+        assert row["failed"] == (0.5 if both else 1)
     assert found[names[1]]["numbers"]["cer"] == 3.0
     assert found[names[1]]["capitals"]["rows"] == [2, 2]
     out = capsys.readouterr().out
     shown = [line.split() for line in out.splitlines() if line.startswith(("style neat", "lines"))]
-    assert shown[0][2:] == ["33.3", "50.0", *"--------"] and shown[1][4:] == [*"42020"]
+    assert shown[0][2:] == ["66.7", "100.0", *"--------"] and shown[1][4:] == [*"42020"]
     assert "worst read: " in out and "e 0%, n 0%" in out
     assert "read with the right number: 2 of 2\n" in out
     assert "1 of 2 characters reach 85%; the others:\nw 50% (m)\n" in out
