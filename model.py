@@ -262,7 +262,7 @@ class Model:
         """
         training = seed is not None
         masks = self.dropout_masks(tf.shape(x)[1], tf.shape(x)[0], seed) if training else []
-        # Compiled in training, where batches have few shapes; each shape costs a compilation.
+        # Compiled in training; elsewhere a compilation would take longer than it saves.
         nll = compiled_nll if training else negative_log_likelihood
         nats, ends, counts = [], [], []
         for rows in split_rows(x.shape[0]):

@@ -19,6 +19,7 @@ LOG_SIGMA_MAX = 80.0
 RHO_HAT_MAX = 8.0  # keeps 1 - rho^2 above 4e-7
 LOGIT_MAX = 1e4  # of Z_0 and pi_hat
 DISTANCE_MAX = 1e9  # from a mean to a point, per axis: its square over sigma^2 stays within float32
+BLOCK = 2048  # points of which the loss is compiled together
 
 
 class Mixture(NamedTuple):
@@ -116,8 +117,20 @@ def nll_and_gradient(z_hat, target, log_sigma_min):
 
 @tf.custom_gradient
 def compiled_nll(z_hat, target, log_sigma_min):
-    """negative_log_likelihood [...], compiled together with its gradient, once for each shape."""
-    nll, gradient = nll_and_gradient(z_hat, target, log_sigma_min)
+    """negative_log_likelihood [...], compiled together with its gradient for BLOCK points at a
+    time, so that sequences of all lengths share one compilation, which takes seconds.
+    """
+    points = [tf.reshape(part, [-1, part.shape[-1]]) for part in (z_hat, target)]
+    number = tf.shape(points[0])[0]
+    padded = [tf.pad(part, [[0, -number % BLOCK], [0, 0]]) for part in points]
+    blocks = [tf.reshape(part, [-1, BLOCK, part.shape[-1]]) for part in padded]
+    nll, gradient = tf.map_fn(
+        lambda block: nll_and_gradient(*block, log_sigma_min), blocks,
+        fn_output_signature=(tf.float32, tf.float32),
+    )  # fmt: skip
+    nll = tf.reshape(tf.reshape(nll, [-1])[:number], tf.shape(z_hat)[:-1])
+    gradient = tf.reshape(gradient, [-1, z_hat.shape[-1]])[:number]
+    gradient = tf.reshape(gradient, tf.shape(z_hat))
     return nll, lambda d_nll: (d_nll[..., None] * gradient, None, None)
 
 

@@ -19,14 +19,16 @@ def make_alphabet(texts):
     return "".join(sorted(c for c in set("".join(texts)) if c.isprintable()))
 
 
-def encode(texts, alphabet, width=None):
+def encode(texts, alphabet, least=16):
     """The symbols of texts with their ends, int32 [B, U], -1 behind them.
 
-    width: U, else the longest text's. A character that is not in the alphabet is -1, too.
+    U is a power of two, at least `least`: one of few, since TensorFlow compiles for each. A
+    character that is not in the alphabet is -1, too.
     """
     index = {c: k for k, c in enumerate(alphabet, 1)}
     rows = [[index.get(c, -1) for c in text] + [0] * ENDS for text in texts]
-    chars = np.full([len(rows), width or max(map(len, rows))], -1, np.int32)
+    width = max(least, 1 << (max(map(len, rows)) - 1).bit_length())
+    chars = np.full([len(rows), width], -1, np.int32)
     for row, symbols in zip(chars, rows, strict=True):
         row[: len(symbols)] = symbols
     return chars

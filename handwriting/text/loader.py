@@ -10,7 +10,7 @@ import itertools
 from handwriting.files import UserError
 from handwriting.ink.cache import read_misread
 from handwriting.ink.database import form_names
-from handwriting.text.alphabet import ENDS, encode, make_alphabet
+from handwriting.text.alphabet import encode, make_alphabet
 from handwriting.text.lines import join_lines
 from handwriting.text.spelling import can_write
 from utils import START, DataLoader
@@ -21,6 +21,7 @@ import numpy as np
 JOINED = {1: 0.7, 2: 0.2, 3: 0.1}
 MORE_JOINED = {1: 0.25, 2: 0.35, 3: 0.4}
 MANY = 1000  # lines, from which letters can be learnt that are otherwise put together
+MULTIPLE = 64  # points: a batch's length
 SLICES = 16  # a batch is one of so many slices of more sequences, sorted by length
 RARE = 0.02  # lines with a character that fewer lines than this share have are drawn more often,
 MAX_REPEAT = 8.0  # by the square root of how much fewer, but not more often than this
@@ -135,12 +136,11 @@ class TextLoader(DataLoader):
         sequences = [self._sequence(chains[row]) for row in self.rng.permutation(rows)]
         lines, texts = zip(*sequences, strict=True)
         lengths = np.array(list(map(len, lines)), np.int32)
-        points = np.zeros([self.batch_size, round_up(lengths.max()) + 1, 3], np.float32)
+        longest = -(-lengths.max() // MULTIPLE) * MULTIPLE
+        points = np.zeros([self.batch_size, longest + 1, 3], np.float32)
         for row, line in zip(points, lines, strict=True):
             row[: len(line)] = line
-        longest = max(map(len, texts)) + ENDS
-        chars = encode(texts, self.alphabet, width=-(-longest // 16) * 16)
-        return points[:, :-1], points[:, 1:], lengths, chars
+        return points[:, :-1], points[:, 1:], lengths, encode(texts, self.alphabet)
 
     def _others(self, line, number):
         """So many other lines of this line's form, fewer if it has fewer."""
@@ -155,10 +155,3 @@ class TextLoader(DataLoader):
             joined, text = join_lines([self.lines[k] for k in chain], texts)
             line = self.scaled([joined])[0]
         return (np.vstack([START, line]) if self.rng.random() < 0.5 else line), text
-
-
-def round_up(length):
-    """A length to pad to, one of few, since TensorFlow compiles for each: at most an eighth more
-    beyond 512."""
-    step = 1 << max(6, int(length - 1).bit_length() - 4)
-    return -(-int(length) // step) * step

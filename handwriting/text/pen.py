@@ -12,14 +12,14 @@ from handwriting.ink.points import LIMIT, START
 from handwriting.network.backend import compiled, tf
 from handwriting.network.mixture import Mixture, sample_point
 from handwriting.network.sampling import CHUNK, GROUP, draw_noise
-from handwriting.text.alphabet import ENDS, encode
+from handwriting.text.alphabet import encode
 from handwriting.text.choosing import Reading
 from handwriting.text.lines import MOST_POINTS, POINTS, baseline, find_problem
 
 import numpy as np
 
 SIZES = (1, 4, GROUP)  # lines drawn in one loop; fewer are filled up, since each is compiled
-WIDTH = 128  # symbols of a text are padded to a power of two of at least so many
+WIDTH = 128  # symbols that a text is padded to, at least
 GONE = 0.01  # of the window's weight left on a text: it has run past the end
 
 
@@ -97,9 +97,7 @@ def begin(model, texts, styles):
     """The Pen before the first point of each text (str), in its Style or None, and the texts'
     symbols [B, U, V], one-hot.
     """
-    longest = max(map(len, texts)) + ENDS
-    width = max(WIDTH, 1 << (longest - 1).bit_length())
-    chars = tf.constant(encode(texts, model.alphabet, width))
+    chars = tf.constant(encode(texts, model.alphabet, WIDTH))
     scale = np.array([model.data_scale, model.data_scale, 1.0])
     rows, points, states = [], [], []
     for style in {id(style): style for style in styles}.values():
