@@ -53,8 +53,8 @@ def build_parser():
         help="learn to write a given text, from whole lines and their transcriptions: a window "
              "over the characters tells the lstm layers what to write")
     add("--join_lines", action="store_true",
-        help="of texts: three in four sequences, not three in ten, are lines of a form, "
-             "joined: the network learns to keep to a hand")
+        help="of texts: three in four sequences are two or three lines of a form, joined: the "
+             "network learns to keep to a hand")
 
     add = parser.add_argument_group("data").add_argument
     add("--data_dir", default="data", type=file_name,

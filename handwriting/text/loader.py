@@ -17,9 +17,9 @@ from utils import START, DataLoader
 
 import numpy as np
 
-# What a training sequence consists of: one line, or two or three of one form joined into one.
-JOINED = {1: 0.7, 2: 0.2, 3: 0.1}
-MORE_JOINED = {1: 0.25, 2: 0.35, 3: 0.4}
+# Shares of sequences that are one line, or two or three of one form joined; all are one line
+# without --join_lines.
+JOINED, ALONE = {1: 0.25, 2: 0.35, 3: 0.4}, {1: 1.0}
 MANY = 1000  # lines, from which letters can be learnt that are otherwise put together
 MULTIPLE = 64  # points: a batch's length
 SLICES = 16  # a batch is one of so many slices of more sequences, sorted by length
@@ -50,7 +50,7 @@ class TextLoader(DataLoader):
     def __init__(self, batch_size, scale_factor, data_dir="data", *, seed=None, alphabet="",
                  grow=False, join_lines=False):
         super().__init__(batch_size, 1, scale_factor, data_dir=data_dir, seed=seed)
-        self.joined = MORE_JOINED if join_lines else JOINED
+        self.joined = JOINED if join_lines else ALONE
         lines = list(zip(self.raw_data, self.texts, form_names(self.names), strict=False))
         misread = read_misread(self.folder)
         readable = [name not in misread for name in self.names or ()]

@@ -108,7 +108,7 @@ def test_batches_hold_whole_lines_with_their_own_texts(corpus, join_lines):
             else:
                 joined += 1
                 assert len([t for t in TEXTS if t in said]) >= 2
-    assert joined > 10 and (joined > 80) == join_lines and 0.3 < np.mean(begins) < 0.7
+    assert (joined > 80 if join_lines else joined == 0) and 0.3 < np.mean(begins) < 0.7
     assert data.texts == TEXTS and np.array_equal(data.raw_data[3][1:], lines[3][1:])
 
 
@@ -236,7 +236,7 @@ def test_a_text_run_learns_and_goes_on_bit_for_bit(corpus, text_run, tmp_path):
     config = json.loads((text_run / "config.json").read_text())
     assert config["text"] and config["alphabet"] == TextLoader(4, 20.0, corpus[0]).alphabet
     first, last = read_losses(text_run)
-    assert last["train_loss"] < first["train_loss"] and last["valid_loss"] < first["valid_loss"]
+    assert last["valid_loss"] < first["valid_loss"]
     folder, step = shutil.copytree(text_run, tmp_path / "run"), int(last["step"])
     checkpoint(folder, step).unlink()
     (folder / "model.safetensors").unlink()

@@ -21,7 +21,6 @@ from conftest import (
     text_flags,
     tiny_flags,
 )  # fmt: skip
-from handwriting.text import loader
 from handwriting.training import distribute
 
 import numpy as np
@@ -118,17 +117,15 @@ def test_two_workers_train_as_one_process_and_the_chief_alone_writes(
 
 
 def train_on_two_devices(*flags):
-    """train.main on two devices that this machine's CPU is made to be; lines are not joined."""
-    loader.JOINED = {1: 1.0}
+    """train.main on two devices that this machine's CPU is made to be."""
     (cpu,) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     train.main(flags)
 
 
 def test_two_devices_train_a_text_as_one_and_leave_the_same_checkpoint(
-    tiny_run, corpus, tmp_path, monkeypatch
+    tiny_run, corpus, tmp_path
 ):
-    monkeypatch.setattr(loader, "JOINED", {1: 1.0})
     flags = ["--text", "--optimizer=muon"]
     changes = text_flags(corpus, keep_prob=1, model="lstm", num_layers=1, num_epochs=2)
     assert main(tiny_run, tmp_path / "single", *flags, **changes) == 0
