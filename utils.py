@@ -188,7 +188,7 @@ class DataLoader:
     deviations: the standard deviations (dx, dy) in pen units of all capped moves but the first of
     each line that trains or validates.
     num_batches: batches in an epoch, one pass over data in which a line counts
-    len(line) // (seq_length + 2) windows. num_damaged: files left out.
+    len(line) // (seq_length + 2) windows. drawn: batches so far. num_damaged: files left out.
     summary: a sentence on how many lines and points train, validate and are left out.
     The same seed gives the same batches. Raises UserError if there is nothing to train on, or the
     points are no pen units.
@@ -207,7 +207,7 @@ class DataLoader:
     ):
         self.batch_size, self.seq_length = batch_size, seq_length
         self.scale_factor, self.limit, self.first_points = scale_factor, limit, first_points
-        self.rng = np.random.default_rng(seed)
+        self.rng, self.drawn = np.random.default_rng(seed), 0
         self.folder, lines = load_lines(os.fspath(data_dir))
         self.raw_data, self.names, self.num_damaged, _, texts = lines
         self.texts = texts or [None] * len(self.raw_data)
@@ -307,6 +307,7 @@ class DataLoader:
         uniformly, but with probability first_points where the line begins: half of these windows
         start at its first point, and half at START before that, as samples do.
         """
+        self.drawn += 1
         line = self.rng.choice(self._windows, self.batch_size)
         start = self._firsts[line] + self.rng.integers(self._lengths[line] - self.seq_length)
         if self.first_points:

@@ -160,6 +160,7 @@ class Run:
                 raise UserError(f"{reason}; name its folder, or start anew with --overwrite")
             self.data.rng.bit_generator.state = record.pop("rng")
             vars(self).update(record)
+            self.data.drawn = self.step
             # Of the file, since a better epoch may have come after the checkpoint.
             with contextlib.suppress(UserError, KeyError):
                 self.best_loss = read_tensors(self.folder / BEST)[1]["valid_loss"]

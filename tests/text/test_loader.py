@@ -127,6 +127,19 @@ def test_the_same_seed_gives_the_same_batches(corpus):
     assert any(not np.array_equal(a[0], b[0]) for a, b in zip(batch(1), batch(2), strict=True))
 
 
+def test_sequences_grow_in_the_first_epoch(corpus):
+    data = TextLoader(4, 20.0, corpus[0], seed=0)
+    rng = np.random.default_rng(2)
+    data._lengths = rng.integers(5, 50, len(data.data))
+    data.data = [line[:length] for line, length in zip(data.data, data._lengths, strict=True)]
+    data.num_batches = 40
+    lengths = np.array([data.next_batch()[2].mean() for _ in range(160)])
+    first, middle, later = lengths[:5].mean(), lengths[15:25].mean(), lengths[40:].mean()
+    assert data.drawn == 160 and first < 0.5 * later and first < middle < 0.9 * later
+    data.drawn = 0
+    assert data.next_batch()[2].mean() < 0.5 * later
+
+
 def test_siblings_are_of_one_form(corpus):
     data = TextLoader(4, 20.0, corpus[0], seed=0)
     forms = {t: k // 5 for k, t in enumerate(TEXTS)}
