@@ -34,7 +34,7 @@ from handwriting.flags import (
 )
 from handwriting.text.hands import find_lines, load_style
 from handwriting.text.lines import MOST_POINTS
-from handwriting.text.request import draw_texts, read_lines, spell_texts
+from handwriting.text.request import draw_texts, spell_texts
 from handwriting.text.spelling import GAP
 from handwriting.text.words import find_words
 from utils import (
@@ -148,6 +148,27 @@ def parse_flags(argv):
             "points; draw fewer or shorter samples"
         )
     return args
+
+
+def read_lines(args):
+    """The lines of the text to write, a list of str, empty where none is asked for.
+
+    Raises UserError.
+    """
+    if args.text is not None and not args.text.strip():
+        raise UserError("the text is empty; give at least one character")
+    if args.text_file is None:
+        return [] if args.text is None else [args.text.rstrip()]
+    try:
+        with open(args.text_file, encoding="utf-8-sig") as file:
+            lines = [line.rstrip() for line in file.read().splitlines()]
+    except OSError as error:
+        raise UserError(f"--text_file {args.text_file} cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise UserError(f"--text_file {args.text_file} is no text in UTF-8") from None
+    if not any(lines):
+        raise UserError(f"--text_file {args.text_file} holds no text")
+    return lines
 
 
 def file_names(args):

@@ -217,7 +217,7 @@ def text_run(corpus, tiny_run, tmp_path_factory):
 
 
     def make(folder):
-        assert main(tiny_run, folder, "--text", "--skip", **text_flags(corpus)) == 0
+        assert main(tiny_run, folder, "--text", "--skip", **text_flags(corpus, num_epochs=5)) == 0
 
     return once(tmp_path_factory, "text_run", make)
 

@@ -21,7 +21,7 @@ import numpy as np
 # without --join_lines.
 JOINED, ALONE = {1: 0.25, 2: 0.35, 3: 0.4}, {1: 1.0}
 MANY = 1000  # lines, from which letters can be learnt that are otherwise put together
-MULTIPLE = 64  # points: a batch's length
+MULTIPLE = 64  # points, of which a batch's length is a multiple
 SLICES = 16  # a batch is one of so many slices of more sequences, sorted by length
 RARE = 0.02  # lines with a character that fewer lines than this share have are drawn more often,
 MAX_REPEAT = 8.0  # by the square root of how much fewer, but not more often than this

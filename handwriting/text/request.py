@@ -1,5 +1,5 @@
-"""The texts that sample.py is asked for: read, spelt with what the network knows, drawn, and what
-is told of them.
+"""The texts that sample.py is asked for: spelt with what the network knows, drawn, and what is told
+of them.
 """
 
 import itertools
@@ -12,27 +12,6 @@ from handwriting.text.lines import find_problem
 from handwriting.text.spelling import leave_gaps, name_unknown, plain, plain_note
 
 SHOWN = 10  # words that a warning names
-
-
-def read_lines(args):
-    """The lines of the text to write, a list of str, empty where none is asked for.
-
-    Raises UserError.
-    """
-    if args.text is not None and not args.text.strip():
-        raise UserError("the text is empty; give at least one character")
-    if args.text_file is None:
-        return [] if args.text is None else [args.text.rstrip()]
-    try:
-        with open(args.text_file, encoding="utf-8-sig") as file:
-            lines = [line.rstrip() for line in file.read().splitlines()]
-    except OSError as error:
-        raise UserError(f"--text_file {args.text_file} cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise UserError(f"--text_file {args.text_file} is no text in UTF-8") from None
-    if not any(lines):
-        raise UserError(f"--text_file {args.text_file} holds no text")
-    return lines
 
 
 def spell_texts(args, alphabet, style):
