@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from handwriting.text.edits import align, edit_distance
 from handwriting.text.lines import find_problem
-from handwriting.text.words import find_guides, number_strokes, split_words, steady
+from handwriting.text.words import find_guides, number_strokes, split_words
 
 import numpy as np
 
@@ -103,17 +103,26 @@ def mend(line, others):
     return line
 
 
+def baseline_around(guides, word):
+    """The height of the baseline at a word, from those of the words around it: one that is misread
+    may tell none, and capitals a wrong one.
+    """
+    lows = np.array(guides)[:, 0]
+    around = [*lows[max(word - 2, 0) : word], *lows[word + 1 : word + 3]]
+    return np.median(around or lows)
+
+
 def splice(line, other, word):
-    """The line with its word of this number as in another drawing of its text, on its baseline;
-    what follows makes room. None where a stroke joins the word to others.
+    """The line with its word of this number as in another drawing of its text, as high above the
+    words around it; what follows makes room. None where a stroke joins the word to others.
     """
     both = line, other
     strokes, numbers = zip(*map(number_strokes, both), strict=True)
     if not all(all(found[max(word - 1, 0) : word + 2]) for found in numbers):
         return None
-    size, guides = find_guides([split_words(drawing) for drawing in both])
+    _, guides = find_guides([split_words(drawing) for drawing in both])
     run = [sum(map(bool, found[:word])) for found in numbers]
-    low, other_low = (steady(np.array(g)[:, 0], size)[k] for g, k in zip(guides, run, strict=True))
+    low, other_low = map(baseline_around, guides, run)
     old, new = numbers[0][word], numbers[1][word]
     old_ink, new_ink = (
         np.concatenate([drawn[k] for k in found[word]])[:, 0]

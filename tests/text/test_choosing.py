@@ -137,6 +137,13 @@ def test_a_misread_word_is_taken_from_another_drawing_and_what_follows_makes_roo
     assert number_strokes(mended)[1] == [[0, 1], [2, 3], [4, 5]]
 
 
+def test_a_word_that_is_set_in_stands_as_high_as_its_neighbours_tell():
+    line, other = make_line([(50, 50)] * 3), make_line([(50, 50)] * 3)
+    line.strokes[8, 1], line.strokes[16, 1] = -60.0, 60.0  # what is misread hangs above the line
+    y = positions(splice(line, other, 1))[:, 1]
+    np.testing.assert_allclose(y, positions(other)[:, 1], atol=1e-3)
+
+
 def test_words_that_a_stroke_joins_are_not_taken_apart():
     line, joined = make_line([(50, 50)] * 3), make_line([(50, 50)] * 3)
     joined.strokes[:15, 2] = 0  # one stroke up to the end of the second word
