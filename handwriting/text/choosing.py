@@ -2,6 +2,7 @@
 drawings in the same hand in place of those that it misreads.
 """
 
+import re
 from typing import NamedTuple
 
 from handwriting.text.edits import align, edit_distance
@@ -77,29 +78,41 @@ def read_back(reader, lines):
     return found
 
 
-def choose(reader, drawings, styles):
+def choose(reader, drawings, one_hand):
     """The best Line of each list of drawings, which have been read back if there is a reader.
 
-    styles: for each text the hand of its drawings, so that words of one fit another; None where
-    each is in its own.
+    one_hand: whether all drawings are in one hand, so that words of one fit another.
     """
     best = [min(lines, key=rank) for lines in drawings]
-    mended = [mend(best[k], drawings[k]) if styles[k] else best[k] for k in range(len(best))]
-    rows = [k for k, line in enumerate(mended) if line is not best[k]]
+    if not one_hand:
+        return best
+    return keep_better(reader, best, list(map(mend, best, drawings)))
+
+
+def keep_better(reader, lines, mended):
+    """Each of the lines, or what it was mended to, where the reader reads that better."""
+    kept = list(lines)
+    rows = [k for k, line in enumerate(mended) if line is not lines[k]]
     for k, line in zip(rows, read_back(reader, [mended[k] for k in rows]), strict=True):
-        best[k] = min(best[k], line, key=rank)
-    return best
+        kept[k] = min(lines[k], line, key=rank)
+    return kept
 
 
 def mend(line, others):
     """The line, with each word that is misread from the best of other drawings that has it right,
     if there is one."""
     for word in line.reading.misread:
-        for other in sorted(others, key=rank):
-            mended = None if word in other.reading.misread else splice(line, other, word)
-            if mended:
-                line = mended
-                break
+        line = set_in(line, word, others, word)
+    return line
+
+
+def set_in(line, word, others, place):
+    """The line, with its word of this number from the best of other drawings, of which it is the
+    word number `place`, that has it right, if there is one."""
+    for other in sorted(others, key=rank):
+        right = place not in other.reading.misread
+        if right and (mended := splice(line, other, word, place)):
+            return mended
     return line
 
 
@@ -112,27 +125,43 @@ def baseline_around(guides, word):
     return np.median(around or lows)
 
 
-def splice(line, other, word):
-    """The line with its word of this number as in another drawing of its text, as high above the
-    words around it; what follows makes room. None where a stroke joins the word to others.
+def shifted_window(other, place, text, word):
+    """The window [n, U] of a drawing over the U characters of another text, of which the word
+    number `word` is its word number `place`.
     """
-    both = line, other
+    begin, at = (
+        [found.start() for found in re.finditer(r"\S+", said)][number]
+        for said, number in ((other.text, place), (text, word))
+    )
+    columns = np.arange(len(other.text)) + at - begin
+    inside = (columns >= 0) & (columns < len(text))
+    window = np.zeros([len(other.window), len(text)], other.window.dtype)
+    window[:, columns[inside]] = other.window[:, inside]
+    return window
+
+
+def splice(line, other, word, place):
+    """The line with its word of this number as in another drawing, where it is the word number
+    `place`, as high above the words around it; what follows makes room. None where a stroke joins
+    the word to others.
+    """
+    both, at = (line, other), (word, place)
     strokes, numbers = zip(*map(number_strokes, both), strict=True)
-    if not all(all(found[max(word - 1, 0) : word + 2]) for found in numbers):
+    if not all(all(found[max(k - 1, 0) : k + 2]) for found, k in zip(numbers, at, strict=True)):
         return None
     _, guides = find_guides([split_words(drawing) for drawing in both])
-    run = [sum(map(bool, found[:word])) for found in numbers]
+    run = [sum(map(bool, found[:k])) for found, k in zip(numbers, at, strict=True)]
     low, other_low = map(baseline_around, guides, run)
-    old, new = numbers[0][word], numbers[1][word]
+    old, new = numbers[0][word], numbers[1][place]
     old_ink, new_ink = (
-        np.concatenate([drawn[k] for k in found[word]])[:, 0]
-        for drawn, found in zip(strokes, numbers, strict=True)
+        np.concatenate([drawn[k] for k in chosen])[:, 0]
+        for drawn, chosen in zip(strokes, (old, new), strict=True)
     )
     after = {k for found in numbers[0][word + 1 :] for k in found}
     wider = np.ptp(new_ink) - np.ptp(old_ink)
     xy = [np.add(stroke, (wider * (k in after), 0)) for k, stroke in enumerate(strokes[0])]
-    place = old_ink.min() - new_ink.min(), low - other_low
-    xy += [np.add(stroke, place) for stroke in strokes[1]]
+    move = old_ink.min() - new_ink.min(), low - other_low
+    xy += [np.add(stroke, move) for stroke in strokes[1]]
     rows = np.split(np.arange(sum(map(len, xy))), np.cumsum([len(stroke) for stroke in xy])[:-1])
     kept = [k for k in range(old[0], len(strokes[0])) if k not in old]
     order = [*range(old[0]), *(len(strokes[0]) + k for k in new), *kept]
@@ -146,7 +175,7 @@ def splice(line, other, word):
     params = type(line.params)(*map(join, zip(line.params, other.params, strict=True)))
     moved = points[:, :2] - join([line.strokes, other.strokes])[:, :2]
     params = params._replace(mu1=params.mu1 + moved[:, :1], mu2=params.mu2 + moved[:, 1:])
-    window = join([line.window, other.window])
+    window = join([line.window, shifted_window(other, place, line.text, word)])
     points = points.astype(np.float32)
     return line._replace(
         strokes=points, params=params, window=window, problem=find_problem(line.text, points)

@@ -3,12 +3,12 @@ each, with marks.
 
 Of several drawings the one is kept that a reader reads best, or without a reader the one of the
 fewest points: hesitant lines are hard to read. A line with far more or less ink than its text
-needs, or with a word that is misread, is drawn again.
+needs, or with many words that are misread, is drawn again; else these words are, by themselves.
 """
 
 from handwriting.files import UserError
 from handwriting.network.backend import tf
-from handwriting.text.choosing import choose, read_back
+from handwriting.text.choosing import choose, keep_better, read_back, set_in
 from handwriting.text.hands import Style
 from handwriting.text.marks import add_marks
 from handwriting.text.pen import draw_lines
@@ -20,7 +20,8 @@ import numpy as np
 MOST_CHARACTERS = 500  # of a line: memory for its window grows with their square
 BIAS = 2.0  # at which texts are drawn where none is given: what reads best
 CANDIDATES = 3  # drawings of a line, of which the best is kept
-TRIES, READ_TRIES = 4, 2  # times that they are drawn, until it is good, and until it is read right
+TRIES, WORD_TRIES = 3, 2  # times that lines are drawn, and misread words by themselves, at most
+BADLY = 1 / 3  # of a line's words misread: it is drawn again
 # What a hand is drawn at random with, where several texts share one.
 HAND = "the quick brown fox jumps over a lazy dog"
 
@@ -43,11 +44,12 @@ def write_lines(model, sess, texts, bias, style=None, one_hand=True, limit=None,
 
     sess: a tf.random.Generator. bias: as in `mixture`. style: a Style, or None: a hand at random,
     the same for all texts if one_hand. limit: points of a line, at most. candidates: drawings of
-    each, of which the best is kept. Lines that went wrong are drawn again, three times at most, and
-    those with misread words once. progress: a function that is told, again and again, how many
-    lines are done, a float. Letters with marks and glyphs that the network has not learnt are put
-    together (marks.py); what cannot be written is a gap. Raises UserError, before anything is
-    drawn, for a text that is too long. Characters are checked where texts come in (`check_text`).
+    each, of which the best is kept. Lines that went wrong or have many misread words are drawn
+    again, then other misread words, twice at most. progress: a function that is told, again and
+    again, how many lines are done, a float. Letters with marks and glyphs that the network has not
+    learnt are put together (marks.py); what cannot be written is a gap. Raises UserError, before
+    anything is drawn, for a text that is too long. Characters are checked where texts come in
+    (`check_text`).
     """
     for number, text in enumerate(texts, 1):
         if len(text) > MOST_CHARACTERS:
@@ -68,25 +70,57 @@ def write_lines(model, sess, texts, bias, style=None, one_hand=True, limit=None,
         said = plain(style.text, model.alphabet)
         style = style._replace(text=split(said, model.alphabet).base)
     reader = read_reader() if candidates > 1 and not limit else None
-    drawings, styles, wrong = [[] for _ in bases], [style for _ in bases], range(len(bases))
-    for tries in range(1, TRIES + 1):
-        todo, hands, num = [bases[k] for k in wrong], [styles[k] for k in wrong], len(wrong)
+    drawings, wrong = [[] for _ in bases], range(len(bases))
+    for _ in range(TRIES):
+        num, todo = len(wrong), [bases[k] for k in wrong] * candidates
         drawn = draw_lines(
-            model, sess, todo * candidates, bias, hands * candidates, limit,
+            model, sess, todo, bias, [style] * len(todo), limit,
             lambda share, num=num: progress(len(texts) - num + share * num),
         )  # fmt: skip
         drawn = read_back(reader, drawn)
         for row, k in enumerate(wrong):
             drawings[k] += drawn[row::num]
-        lines = choose(reader, drawings, styles)
-        misread = [bool(line.misread) and tries < READ_TRIES for line in lines]
-        wrong = [k for k, line in enumerate(lines) if line.problem or misread[k]]
+        lines = choose(reader, drawings, style is not None)
+        wrong = [k for k, line in enumerate(lines) if line.problem or badly_read(line)]
         if not wrong:
             break
-        for k in wrong:  # go on in the hand of what is right but for some words
-            if not (lines[k].problem or styles[k]) and 2 * len(bases[k]) < MOST_CHARACTERS:
-                drawings[k], styles[k] = [lines[k]], Style(lines[k].strokes, bases[k])
+    for _ in range(WORD_TRIES):
+        lines = redraw_words(
+            lambda words, hands: draw_lines(model, sess, words, bias, hands, None),
+            reader, lines, style, candidates,
+        )  # fmt: skip
     return [finish(sess, *each) for each in zip(lines, texts, spellings, strict=True)]
+
+
+def badly_read(line):
+    """Whether a line has too many misread words to mend them one by one."""
+    return len(line.misread) > BADLY * len(line.text.split())
+
+
+def hand_of(line):
+    """The Style of a drawn line, or None where it went wrong or is too long to go on from."""
+    usable = not line.problem and 2 * len(line.text) < MOST_CHARACTERS
+    return Style(line.strokes, line.text) if usable else None
+
+
+def redraw_words(draw, reader, lines, style, candidates):
+    """The lines, with the words that are misread drawn again, between their neighbours and in the
+    Style or, if it is None, the line's hand, where that is read better.
+
+    draw: a function that gives a Line for each of some texts in their Styles.
+    """
+    hands = [style or hand_of(line) for line in lines]
+    words = [line.text.split() for line in lines]
+    todo = [(k, n) for k, line in enumerate(lines) for n in line.reading.misread if hands[k]]
+    if not todo:
+        return lines
+    texts = [" ".join(words[k][max(n - 1, 0) : n + 2]) for k, n in todo] * candidates
+    drawn = read_back(reader, draw(texts, [hands[k] for k, _ in todo] * candidates))
+    mended = list(lines)
+    for row, (k, n) in enumerate(todo):
+        good = [line for line in drawn[row :: len(todo)] if not line.problem]
+        mended[k] = set_in(mended[k], n, good, min(n, 1))
+    return keep_better(reader, lines, mended)
 
 
 def finish(sess, line, text, spelling):

@@ -115,14 +115,14 @@ def test_the_best_read_is_kept_then_the_likeliest_then_the_shortest():
         short._replace(reading=read, problem="bad"),
     ]
     for number in range(len(lines)):
-        assert choose(object(), [lines[number:]], [None])[0] is lines[[3, 3, 3, 3, 4][number]]
-    assert choose(None, [[long, short]], [True]) == [short]  # as long as nobody reads
+        assert choose(object(), [lines[number:]], False)[0] is lines[[3, 3, 3, 3, 4][number]]
+    assert choose(None, [[long, short]], True) == [short]  # as long as nobody reads
 
 
 def test_a_misread_word_is_taken_from_another_drawing_and_what_follows_makes_room():
     line, other = make_line([(50, 50)] * 3), make_line([(90, 90)] * 3)
     other.strokes[0, 1] = 30.0  # it lies lower
-    mended = splice(line, other, 1)
+    mended = splice(line, other, 1, 1)
     assert mended.problem == "" and mended.text == TEXT
     x, y = positions(mended).T
     old_x, old_y = positions(line).T
@@ -140,15 +140,15 @@ def test_a_misread_word_is_taken_from_another_drawing_and_what_follows_makes_roo
 def test_a_word_that_is_set_in_stands_as_high_as_its_neighbours_tell():
     line, other = make_line([(50, 50)] * 3), make_line([(50, 50)] * 3)
     line.strokes[8, 1], line.strokes[16, 1] = -60.0, 60.0  # what is misread hangs above the line
-    y = positions(splice(line, other, 1))[:, 1]
+    y = positions(splice(line, other, 1, 1))[:, 1]
     np.testing.assert_allclose(y, positions(other)[:, 1], atol=1e-3)
 
 
 def test_words_that_a_stroke_joins_are_not_taken_apart():
     line, joined = make_line([(50, 50)] * 3), make_line([(50, 50)] * 3)
     joined.strokes[:15, 2] = 0  # one stroke up to the end of the second word
-    assert splice(line, make_line([(50, 50)] * 3), 0) is not None
-    assert splice(line, joined, 0) is None and splice(joined, line, 1) is None
+    assert splice(line, make_line([(50, 50)] * 3), 0, 0) is not None
+    assert splice(line, joined, 0, 0) is None and splice(joined, line, 1, 1) is None
 
 
 def test_mending_takes_each_word_from_the_best_that_has_it_right():
@@ -166,39 +166,67 @@ def test_a_mended_line_is_kept_only_where_it_reads_better(read, kept):
     best = make_line([(50, 50)] * 3)._replace(reading=Reading((1,), 1, -1.0))
     other = make_line([(90, 90)] * 3)._replace(reading=Reading((2,), 2, -1.0))
     reader = FakeReader([read], {read: -1.0})
-    (line,) = choose(reader, [[best, other]], [True])
+    (line,) = choose(reader, [[best, other]], True)
     assert (line is not best) == kept
-    assert choose(reader, [[best, other]], [None]) == [best]  # of two hands
+    assert choose(reader, [[best, other]], False) == [best]  # of two hands
 
 
 # ---------------------------------------------------------------------------------------- the loop
 
 
-def test_a_misread_line_is_drawn_again_once_in_its_hand_and_mended(monkeypatch):
-    drawn, styles = [], []
+@pytest.fixture
+def drawn(monkeypatch):
+    """Lists of the texts and Styles that write_lines draws, where drawings are made up."""
+    asked = []
 
     def draw_lines(model, sess, texts, bias, hands, *_):
-        drawn.append(texts)
-        styles.append(hands)
-        return [make_line([(50, 50)] * 3, text=text) for text in texts]
+        asked.append((texts, hands))
+        return [make_line([(50, 50)] * 3 if t == TEXT else [(90, 90)] * 2, text=t) for t in texts]
 
-    found = ["ab cd ef", "xx cd ef", "ab cd ef", "xx cd ef", "ab cd xx", "ab cx ef", "ab cd ef"]
-    found = iter(found)
-    reader = FakeReader([], {"ab cd ef": -9.0, "xx cd ef": -1, "ab cd xx": -2, "ab cx ef": -3.0})
-    monkeypatch.setattr(FakeReader, "look", lambda self, lines: [next(found) for _ in lines])
     monkeypatch.setattr(writing, "draw_lines", draw_lines)
-    monkeypatch.setattr(writing, "read_reader", lambda: reader)
-    model = Namespace(alphabet=" abcdefx")
-    lines = write_lines(model, None, [TEXT, TEXT], 2.0, None, False, candidates=2)
-    assert drawn == [[TEXT] * 4, [TEXT] * 2] and styles[0] == [None] * 4
-    assert [style.text for style in styles[1]] == [TEXT] * 2
-    assert [line.misread for line in lines] == [[], []] and next(found, None) is None
+    return asked
 
-    found = iter(["xx cd ef"] * 4)  # nothing can mend it
-    lines = write_lines(model, None, [TEXT], 2.0, None, False, candidates=2)
-    assert lines[0].misread == ["ab"] and next(found, None) is None
-    lines = write_lines(model, None, [TEXT], 2.0, None, False, candidates=1)  # nothing to choose
-    assert lines[0].misread == []
+
+def write_read(monkeypatch, found, nats, candidates=2, texts=(TEXT,), words=2):
+    """What write_lines makes of texts whose drawings are read as `found`, one after another."""
+    found = iter(found)
+    reader = FakeReader([], nats)
+    monkeypatch.setattr(FakeReader, "look", lambda self, lines: [next(found) for _ in lines])
+    monkeypatch.setattr(writing, "read_reader", lambda: reader)
+    monkeypatch.setattr(writing, "WORD_TRIES", words)
+    model = Namespace(alphabet=" abcdefx")
+    lines = write_lines(model, None, list(texts), 2.0, None, False, candidates=candidates)
+    assert next(found, None) is None
+    return lines
+
+
+def test_a_line_of_misread_words_is_drawn_again_in_any_hand(drawn, monkeypatch):
+    found = ["ab cd ef", "xx cx ef", "ab cd ef", "xx cx ef", "ab cd xx", "ab cd ef"]
+    nats = {"ab cd ef": -9.0, "xx cx ef": -1, "ab cd xx": -2}
+    lines = write_read(monkeypatch, found, nats, texts=(TEXT, TEXT))
+    assert drawn == [([TEXT] * 4, [None] * 4), ([TEXT] * 2, [None] * 2)]
+    assert [line.misread for line in lines] == [[], []]
+    lines = write_read(monkeypatch, ["xx cx ef"] * 6, nats, words=0)
+    assert lines[0].misread == ["ab", "cd"] and len(drawn) == 5
+
+
+def test_a_misread_word_is_drawn_again_beside_its_neighbours_and_set_in(drawn, monkeypatch):
+    nats = {"ab cd ef": -9.0, "ab cd xx": -1, "cd xx": -2, "cd ef": -3.0}
+    (line,) = write_read(monkeypatch, ["ab cd xx"] * 2 + ["cd xx", "cd ef", "ab cd ef"], nats)
+    assert [texts for texts, _ in drawn] == [[TEXT] * 2, ["cd ef"] * 2]
+    assert [style.text for style in drawn[1][1]] == [TEXT] * 2
+    assert line.misread == [] and line.text == TEXT
+    x = positions(line)[:, 0]
+    assert x[19] - x[16] == pytest.approx(90) and x[3] - x[0] == pytest.approx(50)
+    assert (line.window.argmax(axis=1)[::4] == [0, 1, 3, 4, 6, 7]).all()
+
+
+def test_a_word_that_nothing_mends_is_told_where_there_is_a_choice(drawn, monkeypatch):
+    nats = {"ab cd ef": -9.0, "xx cd ef": -1, "ab cd": -9.0, "xx cd": -1}
+    (line,) = write_read(monkeypatch, ["xx cd ef"] * 2 + ["xx cd"] * 4, nats)
+    assert line.misread == ["ab"] and [texts for texts, _ in drawn[1:]] == [["ab cd"] * 2] * 2
+    (line,) = write_read(monkeypatch, [], nats, candidates=1)
+    assert line.misread == []
 
 
 def test_misread_words_of_a_base_are_those_of_the_text(monkeypatch):
