@@ -6,6 +6,7 @@ character. Axes as in model.py. A line's text is its symbols, ends and padding b
 (alphabet.py).
 """
 
+import functools
 from typing import NamedTuple
 
 from handwriting.ink.points import LIMIT, START
@@ -88,31 +89,31 @@ def write_groups(model, groups, bias):
 
 
 @tf.function(autograph=False, reduce_retracing=True)
-def read_style(model, points, chars):
-    """The states after points [B, n, 3] in scaled units and of texts [B, U]."""
-    return model(points, chars=chars)[1]
+def read_points(model, points, chars, states):
+    """The states after points [B, n, 3] in scaled units, from states, of texts [B, U]."""
+    return model(points, states, chars=chars)[1]
 
 
 def begin(model, texts, styles):
     """The Pen before the first point of each text (str), in its Style or None, and the texts'
     symbols [B, U, V], one-hot.
+
+    Styles are read side by side, the states of each kept where it ends.
     """
     chars = tf.constant(encode(texts, model.alphabet, WIDTH))
-    scale = np.array([model.data_scale, model.data_scale, 1.0])
-    rows, points, states = [], [], []
-    for style in {id(style): style for style in styles}.values():
-        own = [row for row, other in enumerate(styles) if other is style]
-        line = np.float32([START])
-        states.append(model.initial_state(len(own)))
-        if style is not None:
-            line = np.vstack([line, style.strokes.clip(-LIMIT, LIMIT) / scale]).astype(np.float32)
-            given = tf.tile(line[None, :-1], [len(own), 1, 1])
-            states[-1] = read_style(model, given, tf.gather(chars, own))
-        rows, points = rows + own, points + [line[-1]] * len(own)
-    order = np.argsort(rows)
-    states = tf.nest.map_structure(lambda *parts: tf.gather(tf.concat(parts, 0), order), *states)
+    scale = np.float32([model.data_scale, model.data_scale, 1.0])
+    lengths = np.array([len(style.strokes) if style else 0 for style in styles])
+    points = np.tile(np.float32(START), [len(texts), lengths.max() + 1, 1])
+    for row, style, length in zip(points, styles, lengths, strict=True):
+        if style:
+            row[1 : length + 1] = style.strokes.clip(-LIMIT, LIMIT) / scale
+    states, start = model.initial_state(len(texts)), 0
+    for end in np.unique(lengths[lengths > 0]):
+        after = read_points(model, points[:, start:end], chars, states)
+        going_on = functools.partial(tf.where, lengths[:, None] >= end)
+        states, start = tf.nest.map_structure(going_on, after, states), end
     nothing = tf.zeros([len(texts)], tf.int32)
-    point = tf.constant(np.array(points)[order])
+    point = tf.constant(points[np.arange(len(texts)), lengths])
     return Pen(point, states, nothing > 0, nothing), model.one_hot(chars)
 
 

@@ -141,6 +141,21 @@ def test_points_come_from_the_density_that_the_network_gives(model, style, monke
         np.testing.assert_allclose(value, factor * getattr(expected, name), rtol=1e-3, atol=1e-4)
 
 
+def test_styles_are_read_side_by_side_as_each_by_itself(model):
+    rng = np.random.default_rng(0)
+    hands = [Style(make_line(n, rng), "two one") for n in (9, 40, 23, 40)] + [None]
+    states = [pen.begin(model, ["two one six"], [hand])[0] for hand in hands]
+    together, chars = pen.begin(model, ["two one six"] * len(hands), hands)
+    assert chars.shape[0] == len(hands)
+    for row, alone in enumerate(states):
+        np.testing.assert_array_equal(together.point[row], alone.point[0])
+        for found, expected in zip(
+            tf.nest.flatten(together.states), tf.nest.flatten(alone.states), strict=True
+        ):
+            np.testing.assert_allclose(found[row], expected[0], atol=1e-5)
+    assert np.abs(together.states[0].h[0] - together.states[0].h[2]).max() > 0.01
+
+
 def test_lines_are_level_and_so_are_their_densities():
     """Moves along (1, 0.2) and across it, with densities as wide as they vary, are sheared."""
     rng = np.random.default_rng(0)
