@@ -159,6 +159,16 @@ function rebuild(line, text, {places}, written) {
   return {text, points, windows, source};
 }
 
+/** The density of a point that is moved by [dx, dy] pen units. */
+function moveDensity(zHat, [dx, dy], dataScale) {
+  const moved = zHat.slice(), M = (zHat.length - 1) / 6;
+  for (let j = 1 + M; j < 1 + 2 * M; j++) {
+    moved[j] += dx / dataScale;
+    moved[j + M] += dy / dataScale;
+  }
+  return moved;
+}
+
 /** A drawn line {text, points, zHats, windows} with its marks. Its points are not level, and their
  * densities move with them; those of added points lie around them. */
 function markLine(line, text, spelling, random, dataScale) {
@@ -167,21 +177,14 @@ function markLine(line, text, spelling, random, dataScale) {
   const points = marked.points.map(([dx, dy, eos]) => [dx, dy + slope * dx, eos]);
   const zHats = points.map(([dx, dy, eos], n) => {
     const k = marked.source[n], own = k !== null && line.points[k];
-    const [mx, my] = own ? [dx - own[0], dy - own[1]] : [dx, dy];
-    const zHat = own ? line.zHats[k].slice() : new Float32Array(1 + 6 * M);
-    if (!own) {  // a narrow density around the point
-      zHat[0] = eos ? -5 : 5;
-      zHat.fill(-10, 1, 1 + M).fill(10, 1, 2).fill(-Math.log(dataScale), 1 + 3 * M, 1 + 5 * M);
-    }
-    for (let j = 1 + M; j < 1 + 2 * M; j++) {
-      zHat[j] += mx / dataScale;
-      zHat[j + M] += my / dataScale;
-    }
-    return zHat;
+    if (own) return moveDensity(line.zHats[k], [dx - own[0], dy - own[1]], dataScale);
+    const zHat = new Float32Array(1 + 6 * M).fill(eos ? -5 : 5, 0, 1);  // narrow, around the point
+    zHat.fill(-10, 1, 1 + M).fill(10, 1, 2).fill(-Math.log(dataScale), 1 + 3 * M, 1 + 5 * M);
+    return moveDensity(zHat, [dx, dy], dataScale);
   });
   return {...line, text, points, zHats, windows: marked.windows};
 }
 
 if (typeof module !== "undefined") {
-  module.exports = {addMarks, markLine};
+  module.exports = {addMarks, moveDensity, markLine};
 }

@@ -5,30 +5,58 @@
 
 if (typeof require !== "undefined") {
   Object.assign(globalThis, require("./drawing.js"), require("./accents.js"),
-    require("./reading.js"));
+    require("./reading.js"), require("./mending.js"));
 }
 
 const CANDIDATES = 3;  // drawings of a line
-const TRIES = 4, READ_TRIES = 2;  // so often, until one is good, and until one is read right
+const TRIES = 4, READ_TRIES = 2;  // so often, until one is good, and until one is read well
+const BADLY = 1 / 3;  // of a line's words misread: it is not read well
+const WORD_TRIES = 2;  // so often, other misread words are drawn by themselves
 const STAND_IN = [..."the"];  // tells how large a hand writes
 const STYLE_LENGTH = 25;  // characters of the first lines that show a hand to the next ones
 
-/** The drawing that is read best, of those with no problem, if there are. Each has noise of its
- * own, so that it does not depend on the others. */
+/** CANDIDATES drawings of a text, read back. Each has noise of its own, so that it does not depend
+ * on the others. */
+function* drawAll(model, reader, noise, text, bias, begun) {
+  const drawings = [];
+  while (drawings.length < CANDIDATES) {
+    const own = new Noise(2 ** 32 * noise.uniform());
+    const line = yield* drawBegun(model, own, text, bias, begun);
+    line.problem = findProblem(line);
+    line.reading = readBack(reader, line);
+    drawings.push(line);
+  }
+  return drawings;
+}
+
+/** The drawing that is read best, of those with no problem, if there are; in a style with words of
+ * the others in place of those that are misread. */
 function* bestLine(model, reader, noise, text, bias, style) {
-  const begun = yield* beginLine(model, text, style);
+  const begun = yield* beginLine(model, text, style), drawings = [];
   let best;
   for (let tries = 0; tries < TRIES; tries++) {
-    for (let drawing = 0; drawing < CANDIDATES; drawing++) {
-      const own = new Noise(2 ** 32 * noise.uniform());
-      const line = yield* drawBegun(model, own, text, bias, begun);
-      line.problem = findProblem(line);
-      line.reading = readBack(reader, line);
-      if (!best || isBetter(line, best)) best = line;
-    }
-    if (!best.problem && (!best.reading.wrong || tries + 1 >= READ_TRIES)) break;
+    drawings.push(...yield* drawAll(model, reader, noise, text, bias, begun));
+    best = drawings.reduce((one, other) => isBetter(other, one) ? other : one);
+    if (style) best = mend(reader, best, drawings, model.dataScale);
+    const {misread} = best.reading, badly = misread.length > BADLY * wordsOf(text).length;
+    if (!best.problem && (!badly || tries + 1 >= READ_TRIES)) break;
   }
   return best;
+}
+
+/** The line, with the words that are misread drawn again, between their neighbours and in the style
+ * or, without one, the line's hand, where that is read better. */
+function* redrawWords(model, reader, noise, line, bias, style) {
+  const {text, points, problem, reading} = line, words = wordsOf(text);
+  let mended = line;
+  for (const word of style || !problem ? reading.misread : []) {
+    const around = words.slice(Math.max(word - 1, 0), word + 2).join(" ");
+    const begun = yield* beginLine(model, around, style ?? {strokes: points, text});
+    const drawings = yield* drawAll(model, reader, noise, around, bias, begun);
+    const good = drawings.filter((drawing) => !drawing.problem);
+    mended = setIn(mended, word, good, Math.min(word, 1), model.dataScale);
+  }
+  return better(reader, line, mended);
 }
 
 /** A style {strokes (pen units), text} and a line behind it as one, as `join_lines` of text.py: a
@@ -62,7 +90,10 @@ function* spelledLine(model, reader, noise, text, bias, style) {
   const hand = style && {...style, text: split(plain(style.text, alphabet), alphabet).base};
   const base = spelling.base || STAND_IN.filter((c) => alphabet.includes(c)).join("") ||
     alphabet.trim()[0];  // a text of glyphs alone
-  const line = yield* bestLine(model, reader, noise, base, bias, hand);
+  let line = yield* bestLine(model, reader, noise, base, bias, hand);
+  for (let tries = 0; tries < WORD_TRIES; tries++) {
+    line = yield* redrawWords(model, reader, noise, line, bias, hand);
+  }
   line.misread = wordsMisread(line, text, spelling);
   if (base === text) return line;
   return markLine(line, text, spelling, () => noise.uniform(), dataScale);
@@ -82,5 +113,5 @@ function* writeLines(model, reader, noise, texts, bias, style) {
 }
 
 if (typeof module !== "undefined") {
-  module.exports = {joinLine, wordsMisread, writeLines};
+  module.exports = {bestLine, redrawWords, joinLine, wordsMisread, writeLines};
 }

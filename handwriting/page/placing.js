@@ -67,14 +67,14 @@ function numberStrokes(text, strokes, windows) {
   return cuts.slice(1).map((end, k) => order.slice(cuts[k], end).sort((a, b) => a - b));
 }
 
-/** The words of a line, of which those joined by a stroke are one: {text, numbers}. */
+/** The words of a line, of which those joined by a stroke are one: {text, strokes}. */
 function splitWords(text, strokes, windows) {
   const numbers = numberStrokes(text, strokes, windows), found = [];
   let waiting = [];
   wordsOf(text).forEach((word, k) => {
     waiting.push(word);
     if (!numbers[k].length) return;
-    found.push({text: waiting.join(" "), numbers: numbers[k]});
+    found.push({text: waiting.join(" "), strokes: numbers[k].map((n) => strokes[n])});
     waiting = [];
   });
   return found;
@@ -158,19 +158,25 @@ function guideLines(words, size) {
   });
 }
 
+/** The x-height of the hand that wrote lines, lists of words {text, strokes}, and the guide lines
+ * of each word of each line. */
+function findGuides(lines) {
+  const isSmall = lines.flat().map(({text}) => /\p{Ll}/u.test(text));
+  let size = WORD_SIZE, guides;
+  for (let round = 0; round < 2; round++) {
+    guides = lines.map((words) => guideLines(words.map(({strokes}) => strokes), size));
+    const heights = guides.flat().map(([low, high]) => low - high);
+    const small = heights.filter((_, k) => isSmall[k]);
+    size = small.length ? median(small) : CAPITAL * median(heights);
+  }
+  return {size, guides};
+}
+
 /** The x-height of the hand that wrote a line, and its words, {text, numbers, low}: the heights of
  * their baselines. One far from those of the neighbours, as quotation marks may give, is theirs; a
  * word without strokes stands as the one before. */
 function findWords(text, strokes, windows) {
-  const parts = splitWords(text, strokes, windows);
-  const words = parts.map(({numbers}) => numbers.map((k) => strokes[k]));
-  const isSmall = parts.map(({text}) => /\p{Ll}/u.test(text)), anySmall = isSmall.includes(true);
-  let size = WORD_SIZE, guides;
-  for (let round = 0; round < 2; round++) {
-    guides = guideLines(words, size);
-    const heights = guides.map(([low, high]) => low - high);
-    size = anySmall ? median(heights.filter((_, k) => isSmall[k])) : CAPITAL * median(heights);
-  }
+  const {size, guides: [guides]} = findGuides([splitWords(text, strokes, windows)]);
   const lows = guides.map(([low]) => low).map((low, k, all) => {
     const around = median(all.slice(Math.max(k - 2, 0), k + 3));
     return Math.abs(low - around) < STRAY * size ? low : around;
@@ -191,6 +197,6 @@ function findBaselines(text, strokes, windows) {
 }
 
 if (typeof module !== "undefined") {
-  module.exports = {median, toStrokes, bounds, numberStrokes, splitWords, guideLines, findWords,
-    findBaselines};
+  module.exports = {median, toStrokes, bounds, numberStrokes, splitWords, guideLines, findGuides,
+    findWords, findBaselines};
 }
