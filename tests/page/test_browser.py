@@ -8,8 +8,8 @@ from handwriting.text.hands import Style
 
 import numpy as np
 import pytest
+from in_node import KINDS, find_program, make_network, make_reader
 from playwright.sync_api import sync_playwright
-from test_page import KINDS, find_program, make_network, make_reader
 
 TEXT = "six seven two"
 STROKES = [[[20, 60], [40, 75], [60, 60]], [[70, 40], [70, 75]]]  # pixels

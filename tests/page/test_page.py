@@ -1,77 +1,29 @@
-"""handwriting/page, in Node: the page's network and pictures equal those of the program; recorded
-hands; the page as a file.
+"""handwriting/page, in Node: pictures equal those of the program; recorded hands; the page as a
+file.
 """
 
 import base64
 import itertools
 import json
-import os
 import re
 import shutil
-import subprocess
 import xml.etree.ElementTree as ET
 
 import sample
-from conftest import make_args, make_line, make_points, read_weights, status_of
+from conftest import make_line, read_weights, status_of
 from handwriting.drawing import density
 from handwriting.drawing import strokes as drawing
 from handwriting.ink import recording
-from handwriting.network import sampling
-from handwriting.network.sampling import CHUNK
-from handwriting.page.page import FOLDER, build_page, pack_reader, pack_weights
+from handwriting.page.page import build_page
 from handwriting.text import pen, words
-from handwriting.text.alphabet import encode
 from handwriting.text.hands import Style
-from handwriting.text.lines import find_problem, join_lines
 from handwriting.text.reader import FOLDER as READER
-from handwriting.text.reader import Reader
-from model import Mixture, Model
+from model import Mixture
 
 import numpy as np
 import pytest
-import tensorflow as tf
+from in_node import find_program, node
 from safetensors.numpy import load
-
-ALPHABET = " efinostuvwx"
-TEXT = "six seven two"
-STYLE = Style(make_line(40, np.random.default_rng(5)).astype(float), "one five")
-KINDS = {
-    "text": {"layer_norm": True, "skip": True, "polar": True, "alphabet": ALPHABET},
-    "text, nothing else": {"alphabet": ALPHABET},
-    "no text": {"layer_norm": True, "skip": True, "polar": True},
-    "peepholes": {"peephole": True},
-}
-NAMES = ["product", "engine", "spelling", "placing", "letters", "marks", "drawing", "reading",
-         "mending"]  # fmt: skip
-FILES = {"spelling": "spell", "letters": "glyphs", "marks": "accents"}  # where called otherwise
-SCRIPTS = "".join(
-    f"const {name} = require({json.dumps(str(FOLDER / FILES.get(name, name)))} + '.js');"
-    for name in [*NAMES, "lines", "recorder"]
-)
-# What a generator returns, and a text drawn once.
-SCRIPTS += """
-function result(steps) {
-  for (;;) {
-    const {value, done} = steps.next();
-    if (done) return value;
-  }
-}
-function* drawLine(model, noise, text, bias, style) {
-  const begun = yield* engine.beginLine(model, text, style);
-  return yield* engine.drawBegun(model, noise, text, bias, begun);
-}
-"""
-
-
-def find_program(*names, install):
-    """The path of a program by one of its names. The test is skipped where it is missing, and fails
-    on a machine that is there to test (CI).
-    """
-    found = next(filter(None, map(shutil.which, names)), None)
-    if not found:
-        sentence = f"the page's tests need {names[0]}: apt-get install {install}"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(sentence)
-    return found
 
 
 @pytest.mark.parametrize(("ci", "outcome"), [("", pytest.skip), ("true", pytest.fail)])
@@ -80,241 +32,6 @@ def test_without_a_browser_tests_are_skipped_but_not_in_ci(ci, outcome, monkeypa
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(outcome.Exception, match="need chromium: apt-get install chromium"):
         find_program("chromium", "google-chrome", install="chromium")
-
-
-def node(script, **given):
-    """What the body of a JavaScript function of `given` returns, in Node."""
-    program = find_program("node", install="nodejs")
-    whole = (
-        f"{SCRIPTS} const given = JSON.parse(require('fs').readFileSync(0));"
-        f"process.stdout.write(JSON.stringify((() => {{ {script} }})()));"
-    )
-    process = subprocess.run(
-        [program, "-e", whole], input=json.dumps(given), capture_output=True, text=True, check=False
-    )
-    assert process.returncode == 0, process.stderr
-    return json.loads(process.stdout)
-
-
-def make_network(**changes):
-    """A tiny network of random weights that float16 holds, and those packed for the page."""
-    args = make_args(**changes)
-    model, rng = Model(args, infer=True), np.random.default_rng(3)
-    for name, variable in model.variables.items():
-        value = variable.numpy() + 0.3 * rng.standard_normal(variable.shape)
-        if name.startswith("end."):  # the line ends where a stroke does, at its last character
-            value = 0.1 * value + 5.0 * (name == "end.bias")
-        variable.assign(np.float32(np.float16(value)))
-    return model, pack_weights(model.variables, vars(args))
-
-
-def make_reader(alphabet=ALPHABET):
-    """A tiny reader of random weights that float16 holds, and those packed for the page."""
-    reader, rng = Reader(alphabet, 4), np.random.default_rng(4)
-    for variable in reader.variables.values():
-        value = variable.numpy() + 0.1 * rng.standard_normal(variable.shape)
-        variable.assign(np.float32(np.float16(value)))
-    return reader, pack_reader(reader)
-
-
-@pytest.fixture
-def feed_noise(monkeypatch):
-    """A function that lets the program draw one line from this noise [n, 4]."""
-
-    def feed(noise):
-        parts = iter(np.split(noise[:, None], len(noise) // CHUNK))
-        for module in (sampling, pen):
-            monkeypatch.setattr(module, "draw_noise", lambda *_: tf.constant(next(parts)))
-
-    return feed
-
-
-def make_noise(points=1000, seed=0):
-    rng = np.random.default_rng(seed)
-    return np.float32(np.hstack([rng.random((points, 2)), rng.standard_normal((points, 2))]))
-
-
-@pytest.mark.parametrize(("inputs", "outputs"), [((5,), 1), ((2, 3), 32), ((64, 1), 121)])
-def test_products_are_those_of_the_matrix(inputs, outputs):
-    rng = np.random.default_rng(0)
-    kernels, x = (
-        [rng.standard_normal(shape) for shape in shapes]
-        for shapes in ([(count, outputs) for count in inputs], [(count,) for count in inputs])
-    )
-    bias = rng.standard_normal(outputs)
-    found = node(
-        """
-        const dense = new product.Dense(given.kernels.map((values) =>
-          ({shape: [values.length, values[0].length], values: values.flat()})), given.bias);
-        return [1, 2].map(() => [...dense.apply(...given.x)]);
-        """,
-        kernels=[kernel.tolist() for kernel in kernels],
-        bias=bias.tolist(),
-        x=[part.tolist() for part in x],
-    )
-    expected = np.concatenate(x) @ np.vstack(kernels) + bias
-    np.testing.assert_allclose(found, [expected, expected], atol=1e-5)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_engines_outputs_are_those_of_the_network(kind):
-    model, weights = make_network(**KINDS[kind])
-    points = make_points(1, 40)
-    chars = tf.constant(encode([TEXT], ALPHABET)) if model.alphabet else None
-    expected = model(tf.constant(points), chars=chars)[0][0]
-    outputs = node(
-        """
-        const model = new engine.Model(engine.readTensors(given.weights));
-        const state = model.initialState();
-        const chars = model.alphabet ? engine.encode(given.text, model.alphabet) : undefined;
-        return given.points.map((point) => {
-          const {zHat, end} = model.step(point, state, chars);
-          return [...zHat, ...(end === undefined ? [] : [end])];
-        });
-        """,
-        weights=weights,
-        text=TEXT,
-        points=points[0].tolist(),
-    )
-    np.testing.assert_allclose(outputs, expected, atol=1e-4)
-
-
-@pytest.mark.parametrize("style", [None, STYLE])
-def test_the_engine_draws_the_same_line_from_the_same_noise(style, feed_noise):
-    model, weights = make_network(**KINDS["text"])
-    noise = make_noise()
-    feed_noise(noise)
-    (line,) = pen.draw_lines(model, None, [TEXT], 0.5, [style], None)
-    drawn = node(
-        """
-        const model = new engine.Model(engine.readTensors(given.weights));
-        const noise = {next: () => given.noise.shift()}, {text, style} = given;
-        const line = result(drawLine(model, noise, text, 0.5, style));
-        const {slope} = engine.baseline(line.points);
-        const mixtures = line.zHats.map((zHat) =>
-          engine.levelMixture(engine.mixture(zHat, 0.5, model.logSigmaMin), slope));
-        return {points: engine.level(line.points), windows: line.windows.map((w) => [...w]),
-          mixtures, problem: engine.findProblem(line)};
-        """,
-        weights=weights,
-        noise=noise.tolist(),
-        text=TEXT,
-        style=style and {"strokes": style.strokes.tolist(), "text": style.text},
-    )
-    assert len(drawn["points"]) == len(line.strokes) < 800
-    np.testing.assert_allclose(drawn["points"], line.strokes, atol=0.02)
-    np.testing.assert_allclose(drawn["windows"], line.window, atol=1e-3)
-    assert drawn["problem"] == line.problem
-    for name, scale in (("pi", 1), ("mu2", 20), ("sigma1", 20), ("sigma2", 20), ("rho", 1)):
-        theirs = scale * np.array([m[name] for m in drawn["mixtures"]])
-        np.testing.assert_allclose(theirs, getattr(line.params, name), atol=0.02, rtol=1e-3)
-    np.testing.assert_allclose([m["eos"] for m in drawn["mixtures"]], line.params.eos, atol=1e-3)
-
-
-def test_the_engine_goes_on_from_points_without_text(feed_noise):
-    model, weights = make_network(**KINDS["no text"])
-    noise = make_noise(100)
-    feed_noise(noise)
-    points, _ = model.sample(None, 60, 0.5, STYLE.strokes)
-    drawn = node(
-        """
-        const model = new engine.Model(engine.readTensors(given.weights));
-        const noise = {next: () => given.noise.shift()};
-        for (const line of engine.drawFreely(model, noise, 0.5, given.strokes)) {
-          if (line && line.points.length === 60) return line.points;
-        }
-        """,
-        weights=weights,
-        noise=noise.tolist(),
-        strokes=STYLE.strokes.tolist(),
-    )
-    np.testing.assert_allclose(drawn, points[len(STYLE.strokes) :], atol=0.02)
-
-
-@pytest.mark.parametrize(
-    ("points", "step", "words"),
-    [(200, 9, ""), (80, 9, "length"), (470, 9, "length"), (200, 3, "width")],
-)
-def test_the_engine_finds_the_same_problems(points, step, words):
-    strokes = np.tile([step, 0.0, 0.0], (points, 1))
-    strokes[-1, 2] = 1
-    given = {"text": "ten letter", "points": strokes.tolist()}
-    problem = node("return engine.findProblem(given);", **given)
-    assert problem == find_problem(given["text"], strokes) and words in problem
-
-
-@pytest.mark.parametrize("known", ["eo", ALPHABET])
-def test_of_each_line_the_best_drawing_is_kept_and_badly_read_lines_are_drawn_again(known):
-    """A reader that does not know x, v and w finds no word of the text misread."""
-    _, weights = make_network(**KINDS["text"])
-    found = node(
-        """
-        const model = new engine.Model(engine.readTensors(given.weights)), text = "six seven two";
-        const reader = new reading.Reader(engine.readTensors(given.reader));
-        return Array.from({length: 6}, (_, seed) => {
-          const noise = new engine.Noise(seed);
-          const draw = () => result(drawLine(
-            model, new engine.Noise(2 ** 32 * noise.uniform()), text, 0.5, null));
-          const all = Array.from({length: 12}, draw);
-          const again = new engine.Noise(seed);
-          const line = result(lines.bestLine(model, reader, again, text, 0.5, null));
-          const {points, zHats, windows, problem} = line;
-          const read = all.map((line) => reading.readBack(reader, line));
-          return {all: all.map((line, k) => [Boolean(engine.findProblem(line)), read[k].wrong,
-              -read[k].likely.toFixed(2), line.points.length, read[k].misread.length]),
-            best: [Boolean(problem), points.length, line.reading.misread.length],
-            ends: points.at(-1)[2], lengths: [points.length, zHats.length, windows.length]};
-        });
-        """,
-        weights=weights,
-        reader=make_reader(known)[1],
-    )
-    drawn, chosen = [], set()
-    for line in found:
-        best = [min(line["all"][: 3 * tries]) for tries in (1, 2, 3, 4)]
-        good = [not problem and (misread <= 1 or tries > 0)
-                for tries, (problem, *_, misread) in enumerate(best)]  # fmt: skip
-        tries = good.index(True) if any(good) else 3
-        drawn.append(tries + 1)
-        problem, *_, length, misread = best[tries]
-        assert line["best"] == [problem, length, misread]
-        assert line["ends"] == 1 and len(set(line["lengths"])) == 1
-        chosen.add(line["all"].index(best[tries]) % 3)
-    assert (1 in drawn) == (known == "eo") and len(chosen) > 1, drawn
-
-
-def test_a_hand_at_random_is_that_of_the_first_lines():
-    first, second = STYLE.strokes, make_line(30, np.random.default_rng(6)).astype(float)
-    joined = node(
-        "return lines.joinLine({strokes: given.first, text: 'one'}, {points: given.second, "
-        "text: 'seven'});",
-        first=first.tolist(),
-        second=second.tolist(),
-    )
-    theirs, text = join_lines([first, second], ["one", "seven"])
-    assert joined["text"] == text
-    ours = np.array(joined["strokes"])
-    x, expected = np.cumsum(ours[:, :2], axis=0).T, np.cumsum(theirs[:, :2], axis=0).T
-    np.testing.assert_allclose(x[1], expected[1], atol=1)  # it rounds, and takes a usual gap
-    assert x[0, : len(first)].max() < x[0, len(first) :].min()
-    np.testing.assert_array_equal(ours[:, 2], theirs[:, 2])
-
-
-def test_noise_is_repeatable_and_of_the_right_kind():
-    numbers = node(
-        """
-        const numbers = (seed) => {
-          const noise = new engine.Noise(seed);
-          return Array.from({length: 4000}, () => noise.next());
-        };
-        return [numbers(1), numbers(1), numbers(2)];
-        """
-    )
-    first, again, other = np.array(numbers)
-    assert (first == again).all() and (first != other).all()
-    assert ((first[:, :2] >= 0) & (first[:, :2] < 1)).all()
-    np.testing.assert_allclose(first.mean(axis=0), [0.5, 0.5, 0, 0], atol=0.05)
-    np.testing.assert_allclose(np.cov(first.T), np.diag([1 / 12, 1 / 12, 1, 1]), atol=0.05)
 
 
 # ------------------------------------------------------------------------------------- pictures

@@ -5,7 +5,7 @@ from handwriting.text.spelling import GAP, can_write, leave_gaps, plain, split
 from letters import ALPHABET, draw_letters
 
 import numpy as np
-from test_page import make_network, make_reader, node
+from in_node import make_network, make_reader, node
 
 # ruff: noqa: RUF001, letters of all kinds are the subject
 TEXTS = [

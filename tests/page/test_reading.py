@@ -7,7 +7,7 @@ from handwriting.text.reader import features
 
 import numpy as np
 import pytest
-from test_page import ALPHABET, make_reader, node
+from in_node import make_reader, node
 
 LINES = [make_line(n, np.random.default_rng(n)).astype(float) for n in (1, 2, 90, 600)]
 LARGE = LINES[2] * [3, 3, 1]  # with strokes of many steps
@@ -78,25 +78,3 @@ def test_the_drawing_that_is_read_best_is_better():
         "return given.all.map((a) => given.all.map((b) => reading.isBetter(a, b)));", all=drawings
     )
     assert better == np.triu(np.ones([5, 5], bool), 1).tolist()
-
-
-@pytest.mark.parametrize(
-    ("text", "misread", "words"),
-    [
-        ("one two", [1], ["two"]),
-        ("one two", [], []),
-        ("tw\u00f6 \u20ac one", [0, 1], ["tw\u00f6", "one"]),
-    ],
-)
-def test_misread_words_are_named_as_the_text_has_them(text, misread, words):
-    found = node(
-        """
-        const spelt = spelling.split(given.text, given.alphabet);
-        const line = {text: spelt.base, reading: {misread: given.misread}};
-        return lines.wordsMisread(line, given.text, spelt);
-        """,
-        text=text,
-        misread=misread,
-        alphabet=ALPHABET,
-    )
-    assert found == words
