@@ -15,7 +15,7 @@ const LOG_SIGMA_MAX = 80, RHO_HAT_MAX = 8, DISTANCE_MAX = 1e9;
 const ENDS = 3;  // symbols of the end behind a text
 const MOST_POINTS = 60;  // for each character; and so many more for a line
 const GONE = 0.01;  // of the window's weight left on a text: it has run past the end
-const USUAL = {length: [9, 45], width: [90, 345]};  // points, pen units for each character
+const USUAL = {length: [9, 46], width: [41, 391]};  // points, pen units for each character
 const ENOUGH = 8;  // characters: shorter texts vary more
 
 // ---------------------------------------------------------------------------------- weights

@@ -129,7 +129,7 @@ def test_the_engine_goes_on_from_points_without_text(feed_noise):
 
 @pytest.mark.parametrize(
     ("points", "step", "words"),
-    [(200, 9, ""), (80, 9, "length"), (470, 9, "length"), (200, 3, "width")],
+    [(200, 9, ""), (80, 9, "length"), (470, 9, "length"), (200, 2, "width")],
 )
 def test_the_engine_finds_the_same_problems(points, step, words):
     strokes = np.tile([step, 0.0, 0.0], (points, 1))

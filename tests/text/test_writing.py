@@ -75,7 +75,7 @@ def test_a_line_that_does_not_end_is_given_up_and_told(model):
         (200, 9, ""),
         (80, 9, "its length does not fit its text"),
         (470, 9, "its length does not fit its text"),
-        (200, 3, "its width does not fit its text"),
+        (200, 2, "its width does not fit its text"),
         (200, 20, "its width does not fit its text"),
         (700, 9, "it did not end"),
     ],
