@@ -148,9 +148,10 @@ class TextLoader(DataLoader):
         return points[:, :-1], points[:, 1:], lengths, encode(texts, self.alphabet)
 
     def _others(self, line, number):
-        """So many other lines of this line's form, fewer if it has fewer."""
+        """So many other lines of this line's form, fewer if it has fewer: the nearest, which are
+        more alike than others."""
         others = [k for k in self._siblings[line] if k != line] if number else []
-        return self.rng.permutation(others)[:number].tolist()
+        return sorted(self.rng.permutation(others).tolist(), key=lambda k: abs(k - line))[:number]
 
     def _sequence(self, chain):
         """The lines of a chain as one line in scaled units, with or without START, and its text."""

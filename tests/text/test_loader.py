@@ -112,6 +112,14 @@ def test_batches_hold_whole_lines_with_their_own_texts(corpus, join_lines):
     assert data.texts == TEXTS and np.array_equal(data.raw_data[3][1:], lines[3][1:])
 
 
+def test_lines_are_joined_to_the_nearest_of_their_form(corpus):
+    data = TextLoader(4, 20.0, corpus[0], seed=0, join_lines=True)
+    data._siblings = [[0, 1, 2, 3, 4, 5, 8, 9]] * 10
+    others = [sorted(data._others(line, 2)) for line in (0, 1, 4, 8)]
+    assert others == [[1, 2], [0, 2], [3, 5], [5, 9]]
+    assert {data._others(3, 1)[0] for _ in range(30)} == {2, 4}
+
+
 def test_lines_of_unknown_characters_alone_are_refused(corpus):
     with pytest.raises(UserError, match=r"all texts in .* have characters .*; it can write: x$"):
         TextLoader(4, 20.0, corpus[0], seed=0, alphabet="x")
