@@ -10,7 +10,7 @@ if (typeof require !== "undefined") {
 
 const CANDIDATES = 3;  // drawings of a line
 const TRIES = 4, READ_TRIES = 2;  // so often, until one is good, and until one is read well
-const BADLY = 1 / 3;  // of a line's words misread: it is not read well
+const BADLY = 1 / 3;  // of a line's words misread: it is not read well; in any hand: one
 const WORD_TRIES = 2;  // so often, other misread words are drawn by themselves
 const STAND_IN = [..."the"];  // tells how large a hand writes
 const STYLE_LENGTH = 25;  // characters of the first lines that show a hand to the next ones
@@ -38,7 +38,8 @@ function* bestLine(model, reader, noise, text, bias, style) {
     drawings.push(...yield* drawAll(model, reader, noise, text, bias, begun));
     best = drawings.reduce((one, other) => isBetter(other, one) ? other : one);
     if (style) best = mend(reader, best, drawings, model.dataScale);
-    const {misread} = best.reading, badly = misread.length > BADLY * wordsOf(text).length;
+    const enough = style ? BADLY * wordsOf(text).length : 0;
+    const badly = best.reading.misread.length > enough;
     if (!best.problem && (!badly || tries + 1 >= READ_TRIES)) break;
   }
   return best;

@@ -3,7 +3,8 @@ each, with marks.
 
 Of several drawings the one is kept that a reader reads best, or without a reader the one of the
 fewest points: hesitant lines are hard to read. A line with far more or less ink than its text
-needs, or with many words that are misread, is drawn again; else these words are, by themselves.
+needs, or with many words that are misread, in any hand with one, is drawn again; then words that
+are misread are, by themselves.
 """
 
 from handwriting.files import UserError
@@ -21,7 +22,7 @@ MOST_CHARACTERS = 500  # of a line: memory for its window grows with their squar
 BIAS = 2.0  # at which texts are drawn where none is given: what reads best
 CANDIDATES = 3  # drawings of a line, of which the best is kept
 TRIES, WORD_TRIES = 3, 2  # times that lines are drawn, and misread words by themselves, at most
-BADLY = 1 / 3  # of a line's words misread: it is drawn again
+BADLY = 1 / 3  # of a line's words misread: it is drawn again in its style; in any hand: one
 # What a hand is drawn at random with, where several texts share one.
 HAND = "the quick brown fox jumps over a lazy dog"
 
@@ -44,8 +45,8 @@ def write_lines(model, sess, texts, bias, style=None, one_hand=True, limit=None,
 
     sess: a tf.random.Generator. bias: as in `mixture`. style: a Style, or None: a hand at random,
     the same for all texts if one_hand. limit: points of a line, at most. candidates: drawings of
-    each, of which the best is kept. Lines that went wrong or have many misread words are drawn
-    again, then other misread words, twice at most. progress: a function that is told, again and
+    each, of which the best is kept. Lines that went wrong or are badly read are drawn again, then
+    words that are still misread, twice at most. progress: a function that is told, again and
     again, how many lines are done, a float. Letters with marks and glyphs that the network has not
     learnt are put together (marks.py); what cannot be written is a gap. Raises UserError, before
     anything is drawn, for a text that is too long. Characters are checked where texts come in
@@ -81,7 +82,8 @@ def write_lines(model, sess, texts, bias, style=None, one_hand=True, limit=None,
         for row, k in enumerate(wrong):
             drawings[k] += drawn[row::num]
         lines = choose(reader, drawings, style is not None)
-        wrong = [k for k, line in enumerate(lines) if line.problem or badly_read(line)]
+        enough = BADLY if style else 0
+        wrong = [k for k, line in enumerate(lines) if line.problem or badly_read(line, enough)]
         if not wrong:
             break
     for _ in range(WORD_TRIES):
@@ -92,9 +94,9 @@ def write_lines(model, sess, texts, bias, style=None, one_hand=True, limit=None,
     return [finish(sess, *each) for each in zip(lines, texts, spellings, strict=True)]
 
 
-def badly_read(line):
-    """Whether a line has too many misread words to mend them one by one."""
-    return len(line.misread) > BADLY * len(line.text.split())
+def badly_read(line, enough):
+    """Whether more than this share of a line's words are misread."""
+    return len(line.misread) > enough * len(line.text.split())
 
 
 def hand_of(line):

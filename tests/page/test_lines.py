@@ -39,7 +39,7 @@ def test_of_each_line_the_best_drawing_is_kept_and_badly_read_lines_are_drawn_ag
     drawn, chosen = [], set()
     for line in found:
         best = [min(line["all"][: 3 * tries]) for tries in (1, 2, 3, 4)]
-        good = [not problem and (misread <= 1 or tries > 0)
+        good = [not problem and (not misread or tries > 0)
                 for tries, (problem, *_, misread) in enumerate(best)]  # fmt: skip
         tries = good.index(True) if any(good) else 3
         drawn.append(tries + 1)
@@ -141,7 +141,7 @@ def test_a_style_lends_words_of_its_other_drawings():
           [points.length, reading.misread]);
         """,
         line=pack_line(line),
-        drawn=[pack_line(each) for each in (line, line, other)] * 2,
+        drawn=[pack_line(each) for each in (line, line, other)] * 3,
         read=[[length + k * letter, TEXT, misread] for k, misread in ((0, [2]), (2, []), (3, [0]))],
     )
     assert found == [[length + 2 * letter, []], [length, [2]]]

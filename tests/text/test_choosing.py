@@ -7,6 +7,7 @@ from handwriting.network.backend import tf
 from handwriting.network.mixture import Mixture
 from handwriting.text import choosing, writing
 from handwriting.text.choosing import Reading, choose, mend, read_back, splice, words_read
+from handwriting.text.hands import Style
 from handwriting.text.pen import Line
 from handwriting.text.spelling import split
 from handwriting.text.words import number_strokes
@@ -187,7 +188,7 @@ def drawn(monkeypatch):
     return asked
 
 
-def write_read(monkeypatch, found, nats, candidates=2, texts=(TEXT,), words=2):
+def write_read(monkeypatch, found, nats, candidates=2, texts=(TEXT,), words=2, style=None):
     """What write_lines makes of texts whose drawings are read as `found`, one after another."""
     found = iter(found)
     reader = FakeReader([], nats)
@@ -195,7 +196,7 @@ def write_read(monkeypatch, found, nats, candidates=2, texts=(TEXT,), words=2):
     monkeypatch.setattr(writing, "read_reader", lambda: reader)
     monkeypatch.setattr(writing, "WORD_TRIES", words)
     model = Namespace(alphabet=" abcdefx")
-    lines = write_lines(model, None, list(texts), 2.0, None, False, candidates=candidates)
+    lines = write_lines(model, None, list(texts), 2.0, style, False, candidates=candidates)
     assert next(found, None) is None
     return lines
 
@@ -210,11 +211,16 @@ def test_a_line_of_misread_words_is_drawn_again_in_any_hand(drawn, monkeypatch):
     assert lines[0].misread == ["ab", "cd"] and len(drawn) == 5
 
 
-def test_a_misread_word_is_drawn_again_beside_its_neighbours_and_set_in(drawn, monkeypatch):
+@pytest.mark.parametrize(("style", "tries"), [(None, 3), (Style(np.zeros([1, 3]), "ab"), 1)])
+def test_a_misread_word_is_drawn_again_beside_its_neighbours_and_set_in(
+    drawn, monkeypatch, style, tries
+):
+    """Before that, lines in any hand are drawn again in others."""
     nats = {"ab cd ef": -9.0, "ab cd xx": -1, "cd xx": -2, "cd ef": -3.0}
-    (line,) = write_read(monkeypatch, ["ab cd xx"] * 2 + ["cd xx", "cd ef", "ab cd ef"], nats)
-    assert [texts for texts, _ in drawn] == [[TEXT] * 2, ["cd ef"] * 2]
-    assert [style.text for style in drawn[1][1]] == [TEXT] * 2
+    found = ["ab cd xx"] * 2 * tries + ["cd xx", "cd ef", "ab cd ef"]
+    (line,) = write_read(monkeypatch, found, nats, style=style)
+    assert [texts for texts, _ in drawn] == [[TEXT] * 2] * tries + [["cd ef"] * 2]
+    assert [hand.text for hand in drawn[-1][1]] == [style.text if style else TEXT] * 2
     assert line.misread == [] and line.text == TEXT
     x = positions(line)[:, 0]
     assert x[19] - x[16] == pytest.approx(90) and x[3] - x[0] == pytest.approx(50)
@@ -223,8 +229,8 @@ def test_a_misread_word_is_drawn_again_beside_its_neighbours_and_set_in(drawn, m
 
 def test_a_word_that_nothing_mends_is_told_where_there_is_a_choice(drawn, monkeypatch):
     nats = {"ab cd ef": -9.0, "xx cd ef": -1, "ab cd": -9.0, "xx cd": -1}
-    (line,) = write_read(monkeypatch, ["xx cd ef"] * 2 + ["xx cd"] * 4, nats)
-    assert line.misread == ["ab"] and [texts for texts, _ in drawn[1:]] == [["ab cd"] * 2] * 2
+    (line,) = write_read(monkeypatch, ["xx cd ef"] * 6 + ["xx cd"] * 4, nats)
+    assert line.misread == ["ab"] and [texts for texts, _ in drawn[3:]] == [["ab cd"] * 2] * 2
     (line,) = write_read(monkeypatch, [], nats, candidates=1)
     assert line.misread == []
 
