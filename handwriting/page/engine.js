@@ -70,7 +70,7 @@ function softmax(values) {
 }
 
 /** The density of a point (eq. 16 to 22) from zHat [1 + 6 M], as `mixture` and `split_outputs` of
- * model.py: M bivariate normals and eos, with the post's sign. bias > 0: neater (eq. 61, 62). */
+ * mixture.py: M bivariate normals and eos, with the post's sign. bias > 0: neater. */
 function mixture(zHat, bias, logSigmaMin) {
   const M = (zHat.length - 1) / 6;
   const part = (k) => Array.from(zHat.subarray(1 + k * M, 1 + (k + 1) * M));
@@ -83,11 +83,15 @@ function mixture(zHat, bias, logSigmaMin) {
     const limit = Math.min(Math.log1p(r) - 0.5 * Math.log(e1 + e2 - e1 * e2), RHO_HAT_MAX);
     return Math.tanh(clip(value, -limit, limit));
   });
-  return {
-    pi: softmax(piHat.map((p) => p * (1 + bias))), mu1, mu2,
-    sigma1: s1.map((s) => Math.exp(s - bias)), sigma2: s2.map((s) => Math.exp(s - bias)), rho,
-    eos: sigmoid(-zHat[0]),
-  };
+  const [sigma1, sigma2] = [s1, s2].map((values) => values.map((s) => Math.exp(s - bias)));
+  const longer = mu1.map((mu, k) => {
+    const variance = sigma1[k] ** 2 + sigma2[k] ** 2;
+    const share = variance / (mu ** 2 + mu2[k] ** 2 + variance);
+    return Math.sqrt(1 + share * (Math.exp(2 * bias) - 1));
+  });
+  const [m1, m2] = [mu1, mu2].map((values) => values.map((mu, k) => longer[k] * mu));
+  const pi = softmax(piHat.map((p) => p * (1 + bias)));
+  return {pi, mu1: m1, mu2: m2, sigma1, sigma2, rho, eos: sigmoid(-zHat[0])};
 }
 
 /** The least logarithm of a deviation in scaled units. */

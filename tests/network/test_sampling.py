@@ -74,7 +74,7 @@ def test_sample_of_another_length_compiles_nothing():
         assert sampling.draw_chunk.experimental_get_tracing_count() == before + 1
 
 
-def test_bias_sharpens_the_mixture_as_graves_says():
+def test_bias_sharpens_the_mixture_as_graves_says_and_moves_stay_long():
     z_hat = np.random.default_rng(1).normal(size=(5, 19)).astype(np.float32)
     pi_hat, sigma1_hat, sigma2_hat = z_hat[:, 1:4], z_hat[:, 10:13], z_hat[:, 13:16]
     plain, biased = mixture(z_hat), mixture(z_hat, 1.5)
@@ -82,8 +82,16 @@ def test_bias_sharpens_the_mixture_as_graves_says():
     assert relative_error(biased.pi, pi / pi.sum(axis=1, keepdims=True)) < 1e-6
     assert relative_error(biased.sigma1, np.exp(sigma1_hat - 1.5)) < 1e-6  # eq. 61
     assert relative_error(biased.sigma2, np.exp(sigma2_hat - 1.5)) < 1e-6
-    for name in ("mu1", "mu2", "rho", "eos"):
+    for name in ("rho", "eos"):
         assert np.array_equal(getattr(plain, name), getattr(biased, name))
+    lengths = [
+        np.sqrt(plain.mu1**2 + plain.mu2**2 + m.sigma1**2 + m.sigma2**2) for m in (plain, biased)
+    ]
+    assert relative_error(biased.mu1, plain.mu1 * lengths[0] / lengths[1]) < 1e-5
+    assert relative_error(biased.mu1 / biased.mu2, plain.mu1 / plain.mu2) < 1e-5  # as directed
+    assert (np.abs(biased.mu1) > np.abs(plain.mu1)).all()
+    unbiased = mixture(z_hat, 0.0)
+    assert np.array_equal(unbiased.mu1, z_hat[:, 4:7]) and np.array_equal(plain.mu1, unbiased.mu1)
 
 
 def test_bias_compiles_nothing_anew_and_many_samples_are_as_one():

@@ -18,7 +18,8 @@ def test_of_each_line_the_best_drawing_is_kept_and_badly_read_lines_are_drawn_ag
         """
         const model = new engine.Model(engine.readTensors(given.weights)), text = "six seven two";
         const reader = new reading.Reader(engine.readTensors(given.reader));
-        return Array.from({length: 6}, (_, seed) => {
+        return Array.from({length: 6}, (_, number) => {
+          const seed = 7919 * number;
           const noise = new engine.Noise(seed);
           const draw = () => result(drawLine(
             model, new engine.Noise(2 ** 32 * noise.uniform()), text, 0.5, null));

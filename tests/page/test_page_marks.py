@@ -94,7 +94,7 @@ def test_a_page_writes_texts_with_marks_and_their_densities():
           model, reader, new engine.Noise(1), [text], 0.5, null)].find(Boolean);
         return given.texts.map((given) => {
           const line = write(given), means = line.zHats.map((zHat) => {
-            const m = engine.mixture(zHat, 0.5, model.logSigmaMin);
+            const m = engine.mixture(zHat, 0, model.logSigmaMin);
             return [m.mu1[0] * model.dataScale, m.mu2[0] * model.dataScale, m.eos, m.pi[0]];
           });
           const windows = line.windows.map((phi) => [...phi]);
