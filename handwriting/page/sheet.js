@@ -8,6 +8,7 @@ const LEAST_HIGH = 0.45;  // of the window's height: the sheet
 const LEVELS = 8;  // strengths of ink that show how likely the end of a stroke was
 const TRAIL = 20;  // points whose density the lens shows
 const LENS = 10, LEAST_LENS = 2;  // the lens reaches so many deviations of densities; pen units
+const MOST_LENS = 100;  // and at most so many half axes of the longest ellipse, so that it is seen
 
 const byId = (id) => document.getElementById(id);
 const on = (id, type, act) => byId(id).addEventListener(type, act);
@@ -149,7 +150,9 @@ function showInside(line, k) {
   const trail = line.points.slice(Math.max(k - TRAIL, 0), k + 1)
     .map((_, j, all) => density(line, k + 1 - all.length + j));
   const {x, y} = spread(parts);
-  const r = Math.max(LENS * median(trail.map((each) => spread(each).deviation)), LEAST_LENS);
+  const usual = LENS * median(trail.map((each) => spread(each).deviation));
+  const longest = Math.max(...parts.map(({axes}) => axes[0]));
+  const r = Math.max(Math.min(usual, MOST_LENS * longest), LEAST_LENS);
   const before = svg("g", {class: "density before"}), now = svg("g", {class: "density"});
   const ink = svg("g", {stroke: inkColor(), "stroke-width": r / 40});
   before.append(...trail.slice(0, -1).flat().map(ellipseOf));
