@@ -159,32 +159,30 @@ function rebuild(line, text, {places}, written) {
   return {text, points, windows, source};
 }
 
-/** The density of a point that is moved by [dx, dy] pen units. */
-function moveDensity(zHat, [dx, dy], dataScale) {
-  const moved = zHat.slice(), M = (zHat.length - 1) / 6;
-  for (let j = 1 + M; j < 1 + 2 * M; j++) {
-    moved[j] += dx / dataScale;
-    moved[j + M] += dy / dataScale;
-  }
-  return moved;
-}
+/** How far the density of a line's point k was moved since it was drawn, [dx, dy] in pen units. */
+const moveOf = ({moves}, k) => moves?.[k] ?? [0, 0];
 
-/** A drawn line {text, points, zHats, windows} with its marks. Its points are not level, and their
- * densities move with them; those of added points lie around them. */
+/** A drawn line {text, points, zHats, windows} with its marks. Its points are not level, and moves
+ * tells how far their densities move with them; those of added points lie around them. */
 function markLine(line, text, spelling, random, dataScale) {
   const {slope} = baseline(line.points), flat = {...line, points: level(line.points)};
   const marked = addMarks(flat, text, spelling, random), M = (line.zHats[0].length - 1) / 6;
   const points = marked.points.map(([dx, dy, eos]) => [dx, dy + slope * dx, eos]);
-  const zHats = points.map(([dx, dy, eos], n) => {
-    const k = marked.source[n], own = k !== null && line.points[k];
-    if (own) return moveDensity(line.zHats[k], [dx - own[0], dy - own[1]], dataScale);
+  const zHats = points.map(([, , eos], n) => {
+    const k = marked.source[n];
+    if (k !== null) return line.zHats[k];
     const zHat = new Float32Array(1 + 6 * M).fill(eos ? -5 : 5, 0, 1);  // narrow, around the point
-    zHat.fill(-10, 1, 1 + M).fill(10, 1, 2).fill(-Math.log(dataScale), 1 + 3 * M, 1 + 5 * M);
-    return moveDensity(zHat, [dx, dy], dataScale);
+    return zHat.fill(-10, 1, 1 + M).fill(10, 1, 2).fill(-Math.log(dataScale), 1 + 3 * M, 1 + 5 * M);
   });
-  return {...line, text, points, zHats, windows: marked.windows};
+  const moves = points.map(([dx, dy], n) => {
+    const k = marked.source[n];
+    if (k === null) return [dx, dy];
+    const [x, y] = moveOf(line, k), own = line.points[k];
+    return [x + dx - own[0], y + dy - own[1]];
+  });
+  return {...line, text, points, zHats, moves, windows: marked.windows};
 }
 
 if (typeof module !== "undefined") {
-  module.exports = {addMarks, moveDensity, markLine};
+  module.exports = {addMarks, moveOf, markLine};
 }

@@ -37,7 +37,7 @@ function* bestLine(model, reader, noise, text, bias, style) {
   for (let tries = 0; tries < TRIES; tries++) {
     drawings.push(...yield* drawAll(model, reader, noise, text, bias, begun));
     best = drawings.reduce((one, other) => isBetter(other, one) ? other : one);
-    if (style) best = mend(reader, best, drawings, model.dataScale);
+    if (style) best = mend(reader, best, drawings);
     const enough = style ? BADLY * wordsOf(text).length : 0;
     const badly = best.reading.misread.length > enough;
     if (!best.problem && (!badly || tries + 1 >= READ_TRIES)) break;
@@ -55,7 +55,7 @@ function* redrawWords(model, reader, noise, line, bias, style) {
     const begun = yield* beginLine(model, around, style ?? {strokes: points, text});
     const drawings = yield* drawAll(model, reader, noise, around, bias, begun);
     const good = drawings.filter((drawing) => !drawing.problem);
-    mended = setIn(mended, word, good, Math.min(word, 1), model.dataScale);
+    mended = setIn(mended, word, good, Math.min(word, 1));
   }
   return better(reader, line, mended);
 }

@@ -19,7 +19,7 @@ const wordStarts = (text) => [...text.matchAll(/\S+/g)].map(({index}) => index);
 /** The line with its word of this number as in another drawing, where it is the word number
  * `place`, as high above the words around it; what follows makes room. null where a stroke joins
  * the word to others. */
-function splice(line, other, word, place, dataScale) {
+function splice(line, other, word, place) {
   const both = [[line, word], [other, place]].map(([drawing, at]) => {
     const strokes = toStrokes(level(drawing.points)), {text, windows} = drawing;
     const numbers = numberStrokes(text, strokes, windows);
@@ -42,7 +42,7 @@ function splice(line, other, word, place, dataScale) {
     ({source: from, k, move: [old.left - fresh.left, old.low - fresh.low]}));
   const order = [...kept.slice(0, chosen[0]), ...set,
     ...kept.slice(chosen[0]).filter(({k}) => !chosen.includes(k))];
-  const {slope} = baseline(line.points), mended = {...line, points: [], zHats: [], windows: []};
+  const {slope} = baseline(line.points), mended = {...line, points: [], zHats: [], moves: [], windows: []};
   let x0 = 0, y0 = 0;
   for (const {source: {drawing, strokes: all, start: begin}, k, move} of order) {
     let row = sum(all.slice(0, k).map((stroke) => stroke.length));
@@ -50,8 +50,9 @@ function splice(line, other, word, place, dataScale) {
       const [x, y] = [at[0] + move[0], at[1] + move[1]], own = drawing.points[row];
       const point = [x - x0, y - y0 + slope * (x - x0), own[2]];
       mended.points.push(point);
-      const moved = [point[0] - own[0], point[1] - own[1]];
-      mended.zHats.push(moveDensity(drawing.zHats[row], moved, dataScale));
+      const [mx, my] = moveOf(drawing, row);
+      mended.zHats.push(drawing.zHats[row]);
+      mended.moves.push([mx + point[0] - own[0], my + point[1] - own[1]]);
       const phi = drawing.windows[row++];
       mended.windows.push(Float32Array.from(line.text, (_, u) => phi[u + begin - start] ?? 0));
       [x0, y0] = [x, y];
@@ -63,10 +64,10 @@ function splice(line, other, word, place, dataScale) {
 
 /** The line, with its word of this number from the best of other drawings, of which it is the word
  * number `place`, that has it right, if there is one. */
-function setIn(line, word, others, place, dataScale) {
+function setIn(line, word, others, place) {
   const best = [...others].sort((a, b) => isBetter(b, a) - isBetter(a, b));
   for (const other of best.filter(({reading}) => !reading.misread.includes(place))) {
-    const mended = splice(line, other, word, place, dataScale);
+    const mended = splice(line, other, word, place);
     if (mended) return mended;
   }
   return line;
@@ -81,9 +82,9 @@ function better(reader, line, mended) {
 
 /** The line, with each word that is misread from the best of other drawings in the same hand that
  * has it right, where the line is read better then. */
-function mend(reader, line, others, dataScale) {
+function mend(reader, line, others) {
   return better(reader, line, line.reading.misread.reduce((mended, word) =>
-    setIn(mended, word, others, word, dataScale), line));
+    setIn(mended, word, others, word), line));
 }
 
 if (typeof module !== "undefined") {

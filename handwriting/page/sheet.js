@@ -121,9 +121,10 @@ function inkPaths({placed, zHats}, count, look) {
 // -------------------------------------------------------------------------------- look inside
 
 /** The density of the line's point k as ellipses of two standard deviations. */
-function density({placed, zHats}, k) {
-  const {data_scale: dataScale} = config(), [left, top] = placed.pens[k];
-  const m = levelMixture(mixture(zHats[k], sheet.bias, logSigmaMin(dataScale)), placed.slope);
+function density(line, k) {
+  const {data_scale: dataScale} = config(), {pens, slope} = line.placed, [dx, dy] = moveOf(line, k);
+  const m = levelMixture(mixture(line.zHats[k], sheet.bias, logSigmaMin(dataScale)), slope);
+  const [left, top] = [pens[k][0] + dx, pens[k][1] + dy - slope * dx];
   return ellipses(m, dataScale).map((each) => ({...each, x: left + each.x, y: top + each.y}));
 }
 

@@ -24,11 +24,12 @@ def slope_of(line):
 def test_a_word_is_set_in_as_in_the_program(slopes, word, place, said):
     line, other = draw_words(TEXT, 1.0, slopes[0]), draw_words(said, 1.3, slopes[1])
     mended = node(
-        "return mending.splice(given.line, given.other, given.word, given.place, given.scale);",
-        line=pack_line(line), other=pack_line(other), word=word, place=place, scale=SCALE,
+        "return mending.splice(given.line, given.other, given.word, given.place);",
+        line=pack_line(line), other=pack_line(other), word=word, place=place,
     )  # fmt: skip
     points = np.array(mended["points"])
-    np.testing.assert_allclose(np.array(mended["zHats"])[:, 2:4] * SCALE, points[:, :2], atol=1e-3)
+    means = np.array(mended["zHats"])[:, 2:4] * SCALE + mended["moves"]
+    np.testing.assert_allclose(means, points[:, :2], atol=1e-3)
     points[:, 1] -= slope_of(line) * points[:, 0]
     for each in (line, other):  # the program's drawings are level
         each.strokes[:, 1] -= slope_of(each) * each.strokes[:, 0]
@@ -40,7 +41,7 @@ def test_a_word_is_set_in_as_in_the_program(slopes, word, place, said):
 
 
 def test_words_that_a_stroke_joins_are_not_taken_apart():
-    script = "return mending.splice(given.line, given.other, 0, 0, 20);"
+    script = "return mending.splice(given.line, given.other, 0, 0);"
     line, joined = pack_line(draw_words(TEXT)), pack_line(draw_words(TEXT, joined=True))
     assert node(script, line=line, other=joined) is None
     assert node(script, line=joined, other=line) is None

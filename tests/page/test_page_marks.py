@@ -93,9 +93,10 @@ def test_a_page_writes_texts_with_marks_and_their_densities():
         const write = (text) => [...lines.writeLines(
           model, reader, new engine.Noise(1), [text], 0.5, null)].find(Boolean);
         return given.texts.map((given) => {
-          const line = write(given), means = line.zHats.map((zHat) => {
-            const m = engine.mixture(zHat, 0, model.logSigmaMin);
-            return [m.mu1[0] * model.dataScale, m.mu2[0] * model.dataScale, m.eos, m.pi[0]];
+          const line = write(given), means = line.zHats.map((zHat, k) => {
+            const m = engine.mixture(zHat, 0.5, model.logSigmaMin), [x, y] = line.moves[k];
+            const mean = [x + m.mu1[0] * model.dataScale, y + m.mu2[0] * model.dataScale];
+            return [...mean, m.eos, m.pi[0]];
           });
           const windows = line.windows.map((phi) => [...phi]);
           const {text, points} = line, strokes = line.placed.strokes.flat().length;
