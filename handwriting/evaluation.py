@@ -1,7 +1,7 @@
 """Measure a network: likelihood in published units, and statistics of what it draws beside real
 lines.
 
-    python -m handwriting.evaluation --model_dir save/pretrained [--split testset_v]
+    python -m handwriting.evaluation --model_dir save/iam_text [--split testset_v]
         [--data_dir data] [--samples 256] [--bias 0.5] [--json FILE]
 
 Likelihoods are those of whole lines, from the zero state, without dropout, in float32.

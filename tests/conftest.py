@@ -215,7 +215,6 @@ def text_flags(corpus, **changes):
 def text_run(corpus, tiny_run, tmp_path_factory):
     """The folder of a run of a tiny network with text. No test changes its files."""
 
-
     def make(folder):
         assert main(tiny_run, folder, "--text", "--skip", **text_flags(corpus, num_epochs=5)) == 0
 
@@ -246,7 +245,6 @@ SMALL = {"model": "rnn", "num_layers": 1}  # where the kind of network does not 
 @pytest.fixture(scope="session")
 def small_run(tiny_run, tmp_path_factory):
     """The folder of a run like the tiny one of the SMALL network. No test changes its files."""
-
 
     def make(folder):
         assert main(tiny_run, folder, **SMALL) == 0

@@ -411,6 +411,8 @@ def test_a_run_is_not_overwritten_unless_told_to_and_other_files_stay(
     assert all((folder / name).read_text() == "mine" for name in ("notes", "log/today"))
 
 
-def test_the_weights_that_we_ship_are_not_overwritten(tiny_run, capsys):
-    message = refusal(main(tiny_run, ROOT / "save" / "pretrained", "--overwrite"), capsys)
+@pytest.mark.parametrize("name", ["pretrained", "text", "iam", "iam_text"])
+def test_the_weights_that_we_ship_are_not_overwritten(tiny_run, capsys, name):
+    assert (ROOT / "save" / name / "model.safetensors").exists()
+    message = refusal(main(tiny_run, ROOT / "save" / name, "--overwrite"), capsys)
     assert "holds the weights that come with the program" in message

@@ -17,7 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 SAVE = Path(__file__).resolve().parents[2] / "save"
-PRETRAINED, TEXT = SAVE / "pretrained", SAVE / "text"  # the weights that we ship
+PRETRAINED, TEXT = SAVE / "pretrained", SAVE / "text"  # what is drawn with by itself
+SHIPPED = (PRETRAINED, TEXT, SAVE / "iam", SAVE / "iam_text")  # the weights that we ship
 BEST = "model.safetensors"
 # What config.json tells of a network; --init takes it over.
 NETWORK = {
@@ -79,7 +80,7 @@ def run_files(folder):
 def check_folder(folder, resume, overwrite):
     """Raise UserError if `folder` holds our weights, or a run that no flag says what to do with."""
     folder = Path(folder)
-    if folder.resolve() in (PRETRAINED, TEXT):
+    if folder.resolve() in SHIPPED:
         raise UserError(f"--model_dir {folder} holds the weights that come with the program")
     if run_files(folder) and not (resume or overwrite):
         raise UserError(

@@ -4,7 +4,7 @@
 
 if (typeof require !== "undefined") Object.assign(globalThis, require("./glyphs.js"));
 
-const LEAD = 0.39, FLAT = 0.35, LETTER_GAP = 0.22, SPACE = 1.1;
+const LEAD = 0.07, FLAT = 0.35, LETTER_GAP = 0.22, SPACE = 1.1;
 
 /** At which place of its text the pen is at a point, from where the window looks there. */
 const penPlace = (phi) =>

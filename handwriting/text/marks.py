@@ -14,7 +14,7 @@ from handwriting.text.words import find_guides, number_strokes, split_words, ste
 
 import numpy as np
 
-LEAD = 0.39  # characters that the window is ahead of the pen: median of 246 letters
+LEAD = 0.07  # characters that the window is ahead of the pen: median of 132 words
 FLAT = 0.35  # x-heights: lower strokes are dots and bars
 GAP = 0.22  # x-heights from letter to letter
 SPACE = 1.1  # x-heights of a space, where the line has none

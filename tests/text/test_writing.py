@@ -225,23 +225,26 @@ def test_unknown_characters_are_refused_before_anything_is_drawn(model, monkeypa
 
 def test_styles_and_pictures_of_them_are_drawn_anew(model, corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(styles, "STYLES", tmp_path / "styles.json")
-    monkeypatch.setattr(styles, "DATA", corpus[0])
+    monkeypatch.setattr(styles, "DEMO", corpus[0])
     monkeypatch.setattr(styles, "restore", lambda folder: model)
-    monkeypatch.setattr(styles, "HANDS", {"neat": (3, 1), "wild": (8, 2)})
+    lines = DataLoader(1, 1, data_dir=corpus[0])
+    hands = {"neat": lines.names[3], "wild": lines.names[8]}
+    monkeypatch.setattr(styles, "HANDS", hands)
     for name in ("SENTENCE", "SHOWN", "PLOTTED"):
         monkeypatch.setattr(styles, name, "one two")
     styles.draw_styles()
     drawn = json.loads((tmp_path / "styles.json").read_text())
     assert list(drawn) == ["neat", "wild"] and drawn["neat"] != drawn["wild"]
     assert {style["text"] for style in drawn.values()} == {"one two"}
-    lines = DataLoader(1, 1, data_dir=corpus[0])
     hand = Style(lines.raw_data[8], lines.texts[8])
-    expected = write_lines(model, sess(2), ["one two"], styles.DRAWN_AT, hand)[0].strokes
+    chosen = {"candidates": styles.DRAWINGS}
+    (line,) = write_lines(model, sess(0), ["one two"], styles.DRAWN_AT, hand, **chosen)
+    expected = line.strokes
     np.testing.assert_array_equal(drawn["wild"]["strokes"], np.rint(expected))
     pictures = {"biases.svg", "hands.svg", "styles.json", "window.png"}
     assert {path.name for path in tmp_path.iterdir()} == pictures
-    monkeypatch.setattr(styles, "HANDS", {"neat": (11, 1)})
-    with pytest.raises(UserError, match=r"of the database, which .*data does not hold$"):
+    monkeypatch.setattr(styles, "HANDS", {"neat": "a99-999z-01"})
+    with pytest.raises(UserError, match=r"neat goes on from a99-999z-01, which .* does not hold$"):
         styles.draw_styles()
 
 
