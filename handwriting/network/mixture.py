@@ -76,18 +76,17 @@ def mixture(z_hat, bias=0.0, log_sigma_min=LOG_SIGMA_MIN):
     """The Mixture of the outputs z_hat [..., 1 + 6 M] (Graves, eq. 18 to 22; eos with the post's
     sign).
 
-    bias >= 0: likely components become likelier, standard deviations exp(bias) times smaller (eq.
-    61, 62), and means longer by as much as the root mean square of a move's length gets shorter by
-    that. Else writing shrinks, as much as to 0.6 of its size, and letters are crowded.
+    bias >= 0: likely components become likelier and standard deviations exp(bias) times smaller
+    (eq. 61, 62). Departure: means are scaled up by as much as smaller deviations lower the root
+    mean square length of a move; otherwise writing shrinks to 0.6 of its size.
     """
     eos_hat, pi_hat, mu1, mu2, sigma1_hat, sigma2_hat, rho_hat = split_outputs(z_hat, log_sigma_min)
     pi = tf.nn.softmax(pi_hat * (1.0 + bias))
     sigma1, sigma2 = tf.exp(sigma1_hat - bias), tf.exp(sigma2_hat - bias)
-    x, y, *deviations = (tf.clip_by_value(v, -1e15, 1e15) for v in (mu1, mu2, sigma1, sigma2))
-    variance = deviations[0] ** 2 + deviations[1] ** 2
-    share = variance / (x**2 + y**2 + variance)  # of the mean square of the length
-    longer = tf.sqrt(1.0 + share * (tf.exp(2.0 * bias) - 1.0))
-    mu1, mu2 = longer * mu1, longer * mu2
+    squares = [tf.clip_by_value(v, -1e15, 1e15) ** 2 for v in (mu1, mu2, sigma1, sigma2)]  # finite
+    share = (squares[2] + squares[3]) / tf.add_n(squares)  # of a move's mean square length
+    scale = tf.sqrt(1.0 + share * (tf.exp(2.0 * bias) - 1.0))
+    mu1, mu2 = scale * mu1, scale * mu2
     return Mixture(pi, mu1, mu2, sigma1, sigma2, tf.tanh(rho_hat), tf.sigmoid(-eos_hat))
 
 

@@ -42,7 +42,8 @@ function splice(line, other, word, place) {
     ({source: from, k, move: [old.left - fresh.left, old.low - fresh.low]}));
   const order = [...kept.slice(0, chosen[0]), ...set,
     ...kept.slice(chosen[0]).filter(({k}) => !chosen.includes(k))];
-  const {slope} = baseline(line.points), mended = {...line, points: [], zHats: [], moves: [], windows: []};
+  const {slope} = baseline(line.points);
+  const mended = {...line, points: [], zHats: [], moves: [], windows: []};
   let x0 = 0, y0 = 0;
   for (const {source: {drawing, strokes: all, start: begin}, k, move} of order) {
     let row = sum(all.slice(0, k).map((stroke) => stroke.length));

@@ -237,10 +237,10 @@ def test_styles_and_pictures_of_them_are_drawn_anew(model, corpus, tmp_path, mon
     assert list(drawn) == ["neat", "wild"] and drawn["neat"] != drawn["wild"]
     assert {style["text"] for style in drawn.values()} == {"one two"}
     hand = Style(lines.raw_data[8], lines.texts[8])
-    chosen = {"candidates": styles.DRAWINGS}
-    (line,) = write_lines(model, sess(0), ["one two"], styles.DRAWN_AT, hand, **chosen)
-    expected = line.strokes
-    np.testing.assert_array_equal(drawn["wild"]["strokes"], np.rint(expected))
+    (line,) = write_lines(
+        model, sess(0), ["one two"], styles.DRAWN_AT, hand, candidates=styles.DRAWINGS
+    )
+    np.testing.assert_array_equal(drawn["wild"]["strokes"], np.rint(line.strokes))
     pictures = {"biases.svg", "hands.svg", "styles.json", "window.png"}
     assert {path.name for path in tmp_path.iterdir()} == pictures
     monkeypatch.setattr(styles, "HANDS", {"neat": "a99-999z-01"})
