@@ -20,7 +20,6 @@ SENTENCE = "The five boxing wizards jump quickly, as nobody knows."
 SHOWN = "A hand that stays the same to the last letter."
 PLOTTED = "Dear Anna, thank you"
 DRAWN_AT = 0.8  # bias: lower than that of texts, so that hands differ
-DRAWINGS = 8  # of which the reader chooses
 # Of each style the line of data/demo in whose hand it goes on.
 HANDS = {
     "slanted": "unipen-d6b3cae7-02",
@@ -42,9 +41,8 @@ def draw_styles():
     """
     import tensorflow as tf
 
-    def write(text, seed, bias=BIAS, style=None, **more):
-        sess = tf.random.Generator.from_seed(seed)
-        return write_lines(model, sess, [text], bias, style, **more)[0]
+    def write(text, seed, bias=BIAS, style=None):
+        return write_lines(model, tf.random.Generator.from_seed(seed), [text], bias, style)[0]
 
     model, (folder, lines) = restore(STYLES.parent), load_lines(DEMO)
     for name, line in HANDS.items():
@@ -54,7 +52,7 @@ def draw_styles():
     for name, line in HANDS.items():
         place = lines.names.index(line)
         hand = Style(lines.raw_data[place], lines.texts[place])
-        drawn = write(SENTENCE, 0, DRAWN_AT, hand, candidates=DRAWINGS)
+        drawn = write(SENTENCE, 0, DRAWN_AT, hand)
         strokes = np.rint(drawn.strokes).astype(int)
         content[name] = {"text": SENTENCE, "strokes": strokes.tolist()}
         hands.append(write(SHOWN, 2, style=Style(strokes.astype(float), SENTENCE)).strokes)

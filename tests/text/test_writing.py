@@ -114,7 +114,7 @@ def test_the_drawing_of_fewest_points_is_kept_of_those_with_no_problem(model, mo
         return drawn
 
     monkeypatch.setattr(writing, "draw_lines", record)
-    one, two = write_lines(model, sess(), ["one two", "ten"], 0.0, STYLE)
+    one, two = write_lines(model, sess(), ["one two", "ten"], 0.0, STYLE, candidates=3)
     good = [line for line in drawn if not line.problem]
     assert [line.text for line in drawn] == ["one two", "ten"] * 3
     for line, words in ((one, "one two"), (two, "ten")):
@@ -195,12 +195,12 @@ def test_texts_of_one_call_share_a_hand_drawn_at_random(model, monkeypatch):
         writing, "draw_lines", lambda *args: styles_of.append(args[4]) or draw_lines(*args)
     )
     lines = write_lines(model, sess(), ["on", "two"], 0.0)
-    assert styles_of[0] == [None] * 3 and len(lines) == 2
-    assert [style.text for style in styles_of[1]] == ["ten"] * 6
+    assert styles_of[0] == [None] * 8 and len(lines) == 2
+    assert [style.text for style in styles_of[1]] == ["ten"] * 16
     styles_of.clear()
     write_lines(model, sess(), ["on", "two"], 0.0, one_hand=False)
     write_lines(model, sess(), ["on"], 0.0)
-    assert styles_of == [[None] * 6, [None] * 3]
+    assert styles_of == [[None] * 16, [None] * 8]
 
 
 def test_write_and_write_batch_give_strokes_and_params(model):
@@ -237,9 +237,7 @@ def test_styles_and_pictures_of_them_are_drawn_anew(model, corpus, tmp_path, mon
     assert list(drawn) == ["neat", "wild"] and drawn["neat"] != drawn["wild"]
     assert {style["text"] for style in drawn.values()} == {"one two"}
     hand = Style(lines.raw_data[8], lines.texts[8])
-    (line,) = write_lines(
-        model, sess(0), ["one two"], styles.DRAWN_AT, hand, candidates=styles.DRAWINGS
-    )
+    (line,) = write_lines(model, sess(0), ["one two"], styles.DRAWN_AT, hand)
     np.testing.assert_array_equal(drawn["wild"]["strokes"], np.rint(line.strokes))
     pictures = {"biases.svg", "hands.svg", "styles.json", "window.png"}
     assert {path.name for path in tmp_path.iterdir()} == pictures
