@@ -26,7 +26,7 @@ HANDS = {
     "upright": "unipen-cd119fc4-02",
     "narrow": "unipen-ae79fb62-02",
     "wide": "unipen-1eff1d26-02",
-    "grand": "unipen-6c867b29-02",
+    "lively": "unipen-6c867b29-02",
     "plain": "unipen-0fc10d86-02",
     "round": "unipen-3b6d3d13-02",
     "open": "unipen-2202b35a-02",

@@ -20,7 +20,7 @@ import numpy as np
 
 MOST_CHARACTERS = 500  # of a line: memory for its window grows with their square
 BIAS = 2.0  # at which texts are drawn where none is given: what reads best
-CANDIDATES = 8  # drawings of a line, of which the best is kept
+CANDIDATES = 16  # drawings of a line, of which the best is kept: as many as one loop draws
 TRIES, WORD_TRIES = 3, 2  # times that lines are drawn, and misread words by themselves, at most
 BADLY = 1 / 3  # of a line's words misread: it is drawn again in its style; in any hand: one
 # What a hand is drawn at random with, where several texts share one.

@@ -16,7 +16,7 @@ from handwriting.text.alphabet import encode
 from handwriting.text.hands import Style
 from handwriting.text.lines import MOST_POINTS, baseline, find_problem
 from handwriting.text.loader import TextLoader
-from handwriting.text.writing import BIAS, write_lines, write_texts
+from handwriting.text.writing import BIAS, CANDIDATES, write_lines, write_texts
 from model import Mixture, mixture
 from utils import START, DataLoader
 
@@ -195,12 +195,12 @@ def test_texts_of_one_call_share_a_hand_drawn_at_random(model, monkeypatch):
         writing, "draw_lines", lambda *args: styles_of.append(args[4]) or draw_lines(*args)
     )
     lines = write_lines(model, sess(), ["on", "two"], 0.0)
-    assert styles_of[0] == [None] * 8 and len(lines) == 2
-    assert [style.text for style in styles_of[1]] == ["ten"] * 16
+    assert styles_of[0] == [None] * CANDIDATES and len(lines) == 2
+    assert [style.text for style in styles_of[1]] == ["ten"] * 2 * CANDIDATES
     styles_of.clear()
     write_lines(model, sess(), ["on", "two"], 0.0, one_hand=False)
     write_lines(model, sess(), ["on"], 0.0)
-    assert styles_of == [[None] * 16, [None] * 8]
+    assert styles_of == [[None] * 2 * CANDIDATES, [None] * CANDIDATES]
 
 
 def test_write_and_write_batch_give_strokes_and_params(model):
