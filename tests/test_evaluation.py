@@ -268,7 +268,7 @@ def test_legibility_is_what_the_judge_reads(text_run, corpus, tmp_path, monkeypa
     monkeypatch.setattr(legibility, "FEWER", 2)
     monkeypatch.setattr(legibility, "make_judge", lambda: lambda strokes: "two")
     style = Style(make_line(8, np.random.default_rng(5)).astype(float), "six")
-    monkeypatch.setattr(legibility, "read_styles", lambda: {"neat": style})
+    monkeypatch.setattr(legibility, "read_styles", lambda: {"neat": style, "wild": style})
     shares = {"characters": {"t": [20, 1.0, 1.0, ""], "w": [20, 0.25, 0.5, "m"]}}
     shares |= {"strict": 0.625, "alike": 0.75, "real": {"strict": 0.5, "alike": 1.0}}
     monkeypatch.setattr(evaluation, "read_characters", lambda folder: {"a writer": ["ink"]})
@@ -276,26 +276,27 @@ def test_legibility_is_what_the_judge_reads(text_run, corpus, tmp_path, monkeypa
     path, flags = tmp_path / "a.json", [f"--model_dir={text_run}", f"--data_dir={corpus[0]}"]
     evaluation.main([*flags, "--split=all", "--legibility", f"--json={path}"])
     found = json.loads(path.read_text())["legibility"]
-    names = ["bias 0", f"bias {BIAS:g}", f"bias {BIAS:g}, drawn once", "style neat", "all styles"]
-    assert list(found) == ["real lines", *names]
+    names = ["bias 0", "style neat", f"bias {BIAS:g}", f"bias {BIAS:g}, drawn once", "all styles"]
+    drawn = [names[0], *names[2:4], "style neat", "style wild", "all styles"]
+    assert list(found) == ["real lines", *drawn]
     lines = {name: {kind: row["lines"] for kind, row in found[name].items()} for name in found}
     assert lines["real lines"] == {"prose": 11}
     assert lines["bias 0"] == {"prose": 1, "numbers": 1}
-    assert lines[names[1]] == {"prose": 4, "numbers": 2, "capitals": 2}
-    assert lines[names[2]] == {"prose": 2, "numbers": 1, "capitals": 1}
-    assert lines["style neat"] == {"prose": 1}
-    assert lines["all styles"] == {"prose": 1, "numbers": 1, "capitals": 1}
+    assert lines["style neat"] == lines["style wild"] == {"prose": 1}
+    for name in names[2:]:
+        assert lines[name] == {"prose": 2, "numbers": 1, "capitals": 1}
+    assert found["style wild"]["prose"]["cer"] == 0
     for name in names:  # of `ten` two thirds are wrong
-        row, both = found[name]["prose"], name in names[1:3]
+        row, both = found[name]["prose"], name in names[2:]
         assert row["cer"] == pytest.approx(2 / 6 if both else 2 / 3)
         assert row["failed"] == (0.5 if both else 1)
-    assert found[names[1]]["numbers"]["cer"] == 3.0
-    assert found[names[1]]["capitals"]["rows"] == [2, 2]
+    assert found[names[2]]["numbers"]["cer"] == 3.0
+    assert found[names[2]]["capitals"]["rows"] == [1, 1]
     out = capsys.readouterr().out
     shown = [line.split() for line in out.splitlines() if line.startswith(("style neat", "lines"))]
-    assert shown[0][2:] == ["66.7", "100.0", *"--------"] and shown[1][4:] == [*"42020"]
+    assert shown[0][2:] == ["66.7", "100.0", *"--------"] and shown[1][4:] == [*"21010"]
     assert "worst read: " in out and "e 0%, n 0%" in out
-    assert "read with the right number: 2 of 2\n" in out
+    assert "read with the right number: 1 of 1\n" in out
     assert "1 of 2 characters reach 85%; the others:\nw 50% (m)\n" in out
     assert max(map(len, out.splitlines()[-14:])) <= 100
 

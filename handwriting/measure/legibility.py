@@ -32,8 +32,7 @@ KINDS = ("prose", "numbers", "names", "capitals", "symbols")
 SENTENCES = Path(__file__).resolve().parents[2] / "tests" / "benchmarks" / "sentences.txt"  # prose
 HARD = SENTENCES.with_name("hard.txt")  # the other kinds, each below a heading == kind ==
 BIASES = (0.0, 0.5, 1.0, 2.0, 5.0)  # at which a network is measured, and at its default
-DRAWINGS = 2  # of each sentence, at the default bias
-FEWER = 3  # elsewhere one in so many sentences is drawn, once
+FEWER = 3  # at other biases than the default one in so many sentences is drawn
 REAL = 600  # about so many real lines are read, of all parts of a split
 
 
@@ -160,8 +159,8 @@ def measure_legibility(model, real, seed):
     that in each style that comes with the program.
 
     Sentences with a character that the network has not learnt are left out. At other biases than
-    the default one, and in each style, one in FEWER is drawn; of those that are no prose in the
-    styles by turns, so that only all styles together have figures of them.
+    the default one, one in FEWER is drawn, and in the styles each by turns, so that only all styles
+    together have figures of those that are no prose.
     """
     from handwriting.network.backend import tf
     from handwriting.text.writing import BIAS, CANDIDATES, write_lines
@@ -185,13 +184,13 @@ def measure_legibility(model, real, seed):
 
     readings = {"real lines": real}
     for bias in sorted({*BIASES, BIAS}):
-        parts = [part * DRAWINGS if bias == BIAS else part[::FEWER] for part in (prose, hard)]
+        parts = [part if bias == BIAS else part[::FEWER] for part in (prose, hard)]
         readings[f"bias {bias:g}"] = [line for part in parts for line in write(part, bias, None)]
     once = [write(part, BIAS, None, 1) for part in (prose, hard)]
     readings[f"bias {BIAS:g}, drawn once"] = once[0] + once[1]
     styles, together = read_styles(), []
     for place, (name, style) in enumerate(styles.items()):
-        readings[f"style {name}"] = write(prose[place % FEWER :: FEWER], BIAS, style)
+        readings[f"style {name}"] = write(prose[place :: len(styles)], BIAS, style)
         together += readings[f"style {name}"] + write(hard[place :: len(styles)], BIAS, style)
     if styles:
         readings["all styles"] = together

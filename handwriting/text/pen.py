@@ -98,22 +98,27 @@ def begin(model, texts, styles):
     """The Pen before the first point of each text (str), in its Style or None, and the texts'
     symbols [B, U, V], one-hot.
 
-    Styles are read side by side, the states of each kept where it ends.
+    Styles are read side by side, the states of each kept where it ends; drawings of one text in one
+    style share what was read.
     """
-    chars = tf.constant(encode(texts, model.alphabet, WIDTH))
+    chars, numbers = tf.constant(encode(texts, model.alphabet, WIDTH)), {}
+    pairs = [(text, id(style)) for text, style in zip(texts, styles, strict=True)]
+    which = [numbers.setdefault(pair, len(numbers)) for pair in pairs]
+    firsts = np.unique(which, return_index=True)[1]
     scale = np.float32([model.data_scale, model.data_scale, 1.0])
-    lengths = np.array([len(style.strokes) if style else 0 for style in styles])
-    points = np.tile(np.float32(START), [len(texts), lengths.max() + 1, 1])
-    for row, style, length in zip(points, styles, lengths, strict=True):
-        if style:
-            row[1 : length + 1] = style.strokes.clip(-LIMIT, LIMIT) / scale
-    states, start = model.initial_state(len(texts)), 0
+    lengths = np.array([len(styles[k].strokes) if styles[k] else 0 for k in firsts])
+    points = np.tile(np.float32(START), [len(firsts), lengths.max() + 1, 1])
+    for row, k, length in zip(points, firsts, lengths, strict=True):
+        if length:
+            row[1 : length + 1] = styles[k].strokes.clip(-LIMIT, LIMIT) / scale
+    states, start = model.initial_state(len(firsts)), 0
     for end in np.unique(lengths[lengths > 0]):
-        after = read_points(model, points[:, start:end], chars, states)
+        after = read_points(model, points[:, start:end], tf.gather(chars, firsts), states)
         going_on = functools.partial(tf.where, lengths[:, None] >= end)
         states, start = tf.nest.map_structure(going_on, after, states), end
+    states = tf.nest.map_structure(lambda state: tf.gather(state, which), states)
     nothing = tf.zeros([len(texts)], tf.int32)
-    point = tf.constant(points[np.arange(len(texts)), lengths])
+    point = tf.constant(points[np.arange(len(firsts)), lengths][which])
     return Pen(point, states, nothing > 0, nothing), model.one_hot(chars)
 
 
@@ -125,7 +130,8 @@ def draw_lines(model, sess, texts, bias, styles, limit, progress=None):
     about, again and again.
     """
     size = next((size for size in SIZES if size >= len(texts)), GROUP)
-    order = sorted(range(len(texts)), key=lambda k: len(texts[k]))  # groups of like length
+    # Groups are of like length, and drawings of one text are side by side.
+    order = sorted(range(len(texts)), key=lambda k: (len(texts[k]), texts[k]))
     order += order[:1] * (-len(texts) % size)
     before = [style.text + " " if style else "" for style in styles]
     groups, filling = [], np.arange(len(order)) >= len(texts)

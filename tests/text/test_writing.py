@@ -141,12 +141,17 @@ def test_points_come_from_the_density_that_the_network_gives(model, style, monke
         np.testing.assert_allclose(value, factor * getattr(expected, name), rtol=1e-3, atol=1e-4)
 
 
-def test_styles_are_read_side_by_side_as_each_by_itself(model):
+def test_styles_are_read_side_by_side_as_each_by_itself(model, monkeypatch):
+    read, sizes = pen.read_points, []
     rng = np.random.default_rng(0)
     hands = [Style(make_line(n, rng), "two one") for n in (9, 40, 23, 40)] + [None]
-    states = [pen.begin(model, ["two one six"], [hand])[0] for hand in hands]
-    together, chars = pen.begin(model, ["two one six"] * len(hands), hands)
-    assert chars.shape[0] == len(hands)
+    hands, texts = hands * 2 + hands[1:3], ["two one six"] * 7 + ["two one ten"] * 5
+    states = [pen.begin(model, [text], [hand])[0] for text, hand in zip(texts, hands, strict=True)]
+    monkeypatch.setattr(
+        pen, "read_points", lambda *args: sizes.append(args[1].shape[0]) or read(*args)
+    )
+    together, chars = pen.begin(model, texts, hands)
+    assert chars.shape[0] == len(hands) and set(sizes) == {9}  # what is there twice is read once
     for row, alone in enumerate(states):
         np.testing.assert_array_equal(together.point[row], alone.point[0])
         for found, expected in zip(
