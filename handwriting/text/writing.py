@@ -21,6 +21,7 @@ import numpy as np
 MOST_CHARACTERS = 500  # of a line: memory for its window grows with their square
 BIAS = 2.0  # at which texts are drawn where none is given: what reads best
 CANDIDATES = 16  # drawings of a line, of which the best is kept: as many as one loop draws
+AT_ONCE = 16  # texts drawn side by side; more would take much memory
 TRIES, WORD_TRIES = 3, 2  # times that lines are drawn, and misread words by themselves, at most
 BADLY = 1 / 3  # of a line's words misread: it is drawn again in its style; in any hand: one
 # What a hand is drawn at random with, where several texts share one.
@@ -70,10 +71,23 @@ def write_lines(model, sess, texts, bias, style=None, one_hand=True, limit=None,
     if style:
         said = plain(style.text, model.alphabet)
         style = style._replace(text=split(said, model.alphabet).base)
-    reader = read_reader() if candidates > 1 and not limit else None
-    drawings, wrong = [[] for _ in bases], range(len(bases))
+    reader, lines = read_reader() if candidates > 1 and not limit else None, []
+    for start in range(0, len(bases), AT_ONCE):
+        lines += draw_best(
+            model, sess, reader, bases[start : start + AT_ONCE], bias, style, limit, candidates,
+            lambda done, start=start: progress(start + done),
+        )  # fmt: skip
+    return [finish(sess, *each) for each in zip(lines, texts, spellings, strict=True)]
+
+
+def draw_best(model, sess, reader, texts, bias, style, limit, candidates, progress):
+    """The best Line of several drawings of each text, without marks; arguments as in write_lines.
+
+    reader: what reads drawings back, or None.
+    """
+    drawings, wrong = [[] for _ in texts], range(len(texts))
     for _ in range(TRIES):
-        num, todo = len(wrong), [bases[k] for k in wrong] * candidates
+        num, todo = len(wrong), [texts[k] for k in wrong] * candidates
         drawn = draw_lines(
             model, sess, todo, bias, [style] * len(todo), limit,
             lambda share, num=num: progress(len(texts) - num + share * num),
@@ -91,7 +105,7 @@ def write_lines(model, sess, texts, bias, style=None, one_hand=True, limit=None,
             lambda words, hands: draw_lines(model, sess, words, bias, hands, None),
             reader, lines, style, candidates,
         )  # fmt: skip
-    return [finish(sess, *each) for each in zip(lines, texts, spellings, strict=True)]
+    return lines
 
 
 def badly_read(line, enough):

@@ -208,6 +208,20 @@ def test_texts_of_one_call_share_a_hand_drawn_at_random(model, monkeypatch):
     assert styles_of == [[None] * 2 * CANDIDATES, [None] * CANDIDATES]
 
 
+def test_many_texts_are_drawn_some_at_a_time(model, monkeypatch):
+    monkeypatch.setattr(writing, "AT_ONCE", 2)
+    sizes, shares, draw_lines = [], [], writing.draw_lines
+    monkeypatch.setattr(
+        writing, "draw_lines", lambda *args: sizes.append(len(args[2])) or draw_lines(*args)
+    )
+    texts = ["on", "two", "one six", "ten", "t"]
+    lines = write_lines(
+        model, sess(), texts, 0.0, STYLE, limit=40, candidates=3, progress=shares.append
+    )
+    assert [line.text for line in lines] == texts
+    assert max(sizes) == 6 and shares[0] <= 2 and 4 < shares[-1] <= 5
+
+
 def test_write_and_write_batch_give_strokes_and_params(model):
     strokes, params = model.write(sess(), "two")
     same = write_lines(model, sess(), ["two"], BIAS)[0]
