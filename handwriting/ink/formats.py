@@ -107,7 +107,7 @@ def read_ink(path):
     if kind_of(path) not in READERS:
         if not os.path.exists(path):
             raise UserError(f"{path} is not there; name another file.")
-        raise UserError(f"{path} is none of {', '.join(READERS)}; convert it to one.")
+        raise UserError(f"{path} is no file of ink, which is one of {', '.join(READERS)}.")
     try:
         return READERS[kind_of(path)](path)
     except UserError as error:

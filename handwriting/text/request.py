@@ -75,5 +75,6 @@ def tell_problems(lines, told):
             say(one_line(f"sample.py: warning: {words}"), sys.stderr)
     if misread := list(dict.fromkeys(word for line in lines for word in line.misread)):
         more = f" and {len(misread) - SHOWN} others" if len(misread) > SHOWN else ""
-        words = f"these words may be hard to read: {', '.join(misread[:SHOWN])}{more}"
-        say(one_line(f"sample.py: warning: {words}; another --seed draws them anew"), sys.stderr)
+        what = "these words may be hard to read; another --seed draws them anew"
+        words = f"sample.py: warning: {what}: {' '.join(misread[:SHOWN])}{more}"
+        say(one_line(words), sys.stderr)

@@ -89,7 +89,7 @@ def plain_note(text, alphabet):
         for c, form in pairs
         if form != unicodedata.normalize("NFC", c) and c not in "\t\r\n"
     ]
-    return f"Writing typographic characters as plain ones: {', '.join(shown)}" if shown else ""
+    return f"Writing typographic characters as plain ones: {'; '.join(shown)}" if shown else ""
 
 
 def visible(c):

@@ -120,7 +120,7 @@ def test_command_refuses_with_a_sentence_and_writes_nothing(tmp_path, capsys):
     (tmp_path / "d.png").write_text("")
     refused = {
         ("c.svg",): "c.svg holds no ink; name a file with writing.",
-        ("d.png",): f"d.png is none of {', '.join(formats.READERS)}; convert it",
+        ("d.png",): f"d.png is no file of ink, which is one of {', '.join(formats.READERS)}.",
         ("e.svg",): "e.svg cannot be read (No such file or directory)",
         ("b.svg", "e.png"): "e.png is not there; name another file.",
     }

@@ -117,8 +117,8 @@ def test_typographic_characters_are_written_as_what_they_stand_for(text, expecte
 def test_one_note_tells_of_typographic_characters():
     assert plain_note("caf\u00e9 5 \u20ac \u0416\t", ASCII) == ""
     assert plain_note("\u201cc\u2026\u00a0\u200b", ASCII) == (
-        'Writing typographic characters as plain ones: \u201c as ", \u2026 as ..., U+00A0 as a '
-        "space, U+200B as nothing"
+        'Writing typographic characters as plain ones: \u201c as "; \u2026 as ...; U+00A0 as a '
+        "space; U+200B as nothing"
     )
 
 
