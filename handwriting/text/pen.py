@@ -162,7 +162,8 @@ def draw_lines(model, sess, texts, bias, styles, limit, progress=None):
             if k not in lines:
                 kept = slice(0, int(pen.count[row])), row
                 place = slice(len(before[k]), len(before[k]) + len(texts[k]))
-                drawn = points[kept], z_hats[kept], phis[kept][:, place]
+                window = phis[kept][:, place].copy()  # a view would keep the whole group's
+                drawn = points[kept], z_hats[kept], window
                 lines[k] = make_line(model, texts[k], *drawn, bias)
     return [lines[k] for k in range(len(texts))]
 

@@ -219,6 +219,7 @@ def test_many_texts_are_drawn_some_at_a_time(model, monkeypatch):
         model, sess(), texts, 0.0, STYLE, limit=40, candidates=3, progress=shares.append
     )
     assert [line.text for line in lines] == texts
+    assert all(line.window.base is None for line in lines)  # else all drawings stay in memory
     assert max(sizes) == 6 and shares[0] <= 2 and 4 < shares[-1] <= 5
 
 
