@@ -8,6 +8,8 @@ from typing import NamedTuple
 from handwriting.network.backend import tf
 from handwriting.network.mixture import DISTANCE_MAX
 
+HAND = 64  # numbers that tell a hand
+
 
 class LSTMState(NamedTuple):
     """The state of an lstm layer."""
