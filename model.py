@@ -23,7 +23,14 @@ from argparse import Namespace
 from handwriting.network import checkpoint
 from handwriting.network import window as windows
 from handwriting.network.backend import keras, split_rows, tf
-from handwriting.network.cells import LSTMState, RNNState, drop_out, layer_step, polar_inputs
+from handwriting.network.cells import (
+    HAND,
+    LSTMState,
+    RNNState,
+    drop_out,
+    layer_step,
+    polar_inputs,
+)
 from handwriting.network.lstm import lstm_sequence
 from handwriting.network.mixture import (
     SIGMA_MIN,
@@ -49,8 +56,9 @@ class Model:
     float32. skip: the points go into every layer, and every layer into the output (Graves, figure
     1). polar: each move's direction and log length go in beside it (`polar_inputs`). alphabet: the
     characters that it writes, for lstm layers; the empty string for a network without text. With
-    text it has one output more, the last: the logit that the line ends with this point. Raises
-    ValueError for an unknown kind of layer.
+    text it has one output more, the last: the logit that the line ends with this point. hands: a
+    vector for each line tells in whose hand it is, by what it adds to the gains and offsets of
+    layer normalisation. Raises ValueError for an unknown kind of layer.
     """
 
     def __init__(self, args, infer=False):
@@ -58,6 +66,7 @@ class Model:
             raise ValueError(f"model is {args.model!r}; allowed are {', '.join(LAYERS)}")
         self.kind, self.units, self.num_mixture = args.model, args.rnn_size, args.num_mixture
         self.skip, self.polar, self.alphabet = args.skip, args.polar, args.alphabet
+        self.hands = args.hands
         self.num_outputs = 1 + 6 * args.num_mixture  # of the density
         self.data_scale, self.keep_prob = args.data_scale, 1.0 if infer else args.keep_prob
         self.log_sigma_min = math.log(SIGMA_MIN / args.data_scale)
@@ -104,6 +113,8 @@ class Model:
         if args.layer_norm:  # gains 1, offsets 0, but 1 for the forget gate
             extras["norm"] = np.zeros([2, 5, self.units])
             extras["norm"][0], extras["norm"][1, 1] = 1.0, 1.0
+        if args.hands:
+            extras["hand_kernel"] = np.zeros([HAND, 10 * self.units])
         return make_variables(extras, f"layer{k}_")
 
     @property
@@ -122,13 +133,28 @@ class Model:
         """The names of the weights whose last rows are those of the alphabet's symbols."""
         return [name for name in self.window if "window_kernel" in name or name == "end.kernel"]
 
-    def layer_weights(self):
-        """For each layer its weights, name -> tensor."""
+    @property
+    def hand_kernels(self):
+        """The names of the weights that read a hand's vector."""
+        return [name for name in self.variables if name.endswith("hand_kernel")]
+
+    def layer_weights(self, hand=None):
+        """For each layer its weights, name -> tensor, where lines [B] are in hands [B, HAND], or in
+        any.
+        """
         weights = [{} for _ in self.layers]
         for name, variable in self.variables.items():
             owner, *k, part = name.split(".")
             if owner == "layers":
                 weights[int(k[0])][part] = tf.convert_to_tensor(variable.value)
+        for layer in weights:
+            if "norm" in layer:
+                layer["norm"] = layer["norm"][:, :, None]
+            if "hand_kernel" in layer:
+                kernel = layer.pop("hand_kernel")
+                if hand is not None:
+                    change = tf.reshape(tf.matmul(hand, kernel), [-1, 2, 5, self.units])
+                    layer["norm"] += tf.transpose(change, [1, 2, 0, 3])
         return weights
 
     def window_weights(self):
@@ -212,7 +238,7 @@ class Model:
         bits = tf.reshape(tf.bitcast(words, tf.uint16), [-1])[:size]
         return tf.unstack(tf.reshape(bits, shape) < threshold)
 
-    def __call__(self, x, states=None, training=False, masks=(), chars=None):
+    def __call__(self, x, states=None, training=False, masks=(), chars=None, hand=None):
         """z_hat [B, T, 1 + 6 M] and final states for the points x [B, T, 3], from `states` or from
         zero; with text z_hat has the end's logit behind it.
 
@@ -226,7 +252,7 @@ class Model:
         if self.kind == "lstm" and not (self.on_gpu and not any([*self.extras, self.window])):
             chars = self.one_hot(chars) if self.window else None
             outputs, states = lstm_sequence(
-                tf.transpose(x, [1, 0, 2]), masks, self.keep_prob, states, self.layer_weights(),
+                tf.transpose(x, [1, 0, 2]), masks, self.keep_prob, states, self.layer_weights(hand),
                 self.product_type if training else tf.float32, self.skip, training,
                 self.window_weights(), chars,
             )
@@ -244,14 +270,14 @@ class Model:
         """The text, int32 [B, U], as float32 [B, U, V], with zeros where it is -1."""
         return tf.one_hot(chars, num_symbols(self.alphabet))
 
-    def loss(self, x, y, seed=None, lengths=None, chars=None):
+    def loss(self, x, y, seed=None, lengths=None, chars=None, hand=None):
         """The mean nats per point (scaled units) of y [B, T, 3], each row one point ahead of x [B,
         T, 3]; see `loss_sums`.
         """
-        nats, _, count = self.loss_sums(x, y, lengths, chars, seed)
+        nats, _, count = self.loss_sums(x, y, lengths, chars, hand, seed)
         return nats / count
 
-    def loss_sums(self, x, y, lengths=None, chars=None, seed=None):
+    def loss_sums(self, x, y, lengths=None, chars=None, hand=None, seed=None):
         """Nats (scaled units) summed over the points of y, what training makes small, and how many
         points there are.
 
@@ -267,7 +293,8 @@ class Model:
         nats, ends, counts = [], [], []
         for rows in split_rows(x.shape[0]):
             text = chars[rows] if self.window else None
-            z_hat, _ = self(x[rows], None, training, [mask[:, rows] for mask in masks], text)
+            kept, whose = [mask[:, rows] for mask in masks], hand[rows] if self.hands else None
+            z_hat, _ = self(x[rows], None, training, kept, text, whose)
             losses = nll(z_hat[..., : self.num_outputs], y[rows], self.log_sigma_min)
             if self.window:
                 left = lengths[rows, None] - 1 - tf.range(tf.shape(x)[1])  # points to come

@@ -56,6 +56,10 @@ def build_parser():
         help="of texts: three in four sequences are two or three lines of a form, joined: the "
              "network learns to keep to a hand")
 
+    add("--hands", action="store_true",
+        help="of texts, with --layer_norm: the network is told in whose hand a line is, by the "
+             "encoder of handwriting.train_hands")
+
     add = parser.add_argument_group("data").add_argument
     add("--data_dir", default="data", type=file_name,
         help="folder with lineStrokes-all.tar.gz, lineStrokes/ or a cache; for --text also "
@@ -123,7 +127,7 @@ def parse_flags(argv):
         known = set(config) & set(vars(args))
         fixed = known - set(MAY_CHANGE) if args.resume else set(checkpoint.NETWORK)
         for name in sorted(fixed & set(given)):
-            if given[name] != config[name]:
+            if given[name] != config[name] and (name != "hands" or args.resume):
                 raise UserError(
                     f"--{name} {given[name]} contradicts the run in {folder}, where it is "
                     f"{config[name]}; leave it out"
@@ -134,6 +138,12 @@ def parse_flags(argv):
         if args.init and config["alphabet"]:
             kept |= FINE_TUNING
         args = argparse.Namespace(**{**vars(args), **kept, **given})
+    check_flags(parser, args, given)
+    return args
+
+
+def check_flags(parser, args, given):
+    """End with a sentence if flags clash."""
     with_text = "does not go with --text, which reads whole lines"
     without = "goes with --text, which is missing"
     clashes = ("seq_length", "first_points") if args.text else ("join_lines",)
@@ -144,9 +154,10 @@ def parse_flags(argv):
     for name, value in for_lstm.items():
         if args.model != "lstm" and getattr(args, name) == value:
             parser.error(f"argument --{name}: does not go with --model {args.model}")
+    if args.hands and not (args.text and args.layer_norm):
+        parser.error("argument --hands: goes with --text and --layer_norm; give both")
     if "decay_rate" in given and args.decay == "linear":
         parser.error("argument --decay_rate: does not go with --decay linear")
-    return args
 
 
 def make_optimizer(args, model):
@@ -246,7 +257,7 @@ def load_texts(args):
     alphabet = read_config(source)["alphabet"] if source else ""
     data = TextLoader(
         args.batch_size, args.data_scale, args.data_dir, seed=args.seed, alphabet=alphabet,
-        grow=bool(args.init), join_lines=args.join_lines,
+        grow=bool(args.init), join_lines=args.join_lines, hands=args.hands,
     )  # fmt: skip
     if alphabet and (new := data.alphabet[len(alphabet) :]):
         say(f"New in the alphabet of {args.init}: {' '.join(new)}")
@@ -277,9 +288,11 @@ def train(args):
     with strategy.scope():
         model = Model(argparse.Namespace(**config))
         if args.init:
-            of_text = checkpoint.read_config(args.init)["alphabet"]
-            window = {"grown": model.symbol_rows} if of_text else {"without": model.window}
-            checkpoint.load_weights(model, args.init, **window)
+            old = checkpoint.read_config(args.init)
+            new = [] if old["hands"] else model.hand_kernels
+            new += [] if old["alphabet"] else model.window
+            grown = model.symbol_rows if old["alphabet"] else []
+            checkpoint.load_weights(model, args.init, new, grown)
         optimizer = make_optimizer(args, model)
         train_step = make_train_step(model, optimizer, args.grad_clip, args.seed)
     validate = make_validate(model, data)

@@ -377,7 +377,7 @@ def make_args(**changes):
         "peephole": False,
         "keep_prob": 1.0,
     }
-    network |= {"layer_norm": False, "skip": False, "polar": False, "alphabet": ""}
+    network |= {"layer_norm": False, "skip": False, "polar": False, "hands": False, "alphabet": ""}
     return Namespace(
         **{**network, "data_scale": 20.0, "seed": 1, "precision": "float32", **changes}
     )

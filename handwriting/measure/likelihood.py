@@ -6,6 +6,7 @@ Likelihoods are those of whole lines, from the zero state, without dropout, in f
 import warnings
 
 from handwriting.network.backend import split_rows, tf
+from handwriting.network.cells import HAND
 from handwriting.network.mixture import mixture, negative_log_likelihood
 from handwriting.text.alphabet import encode
 
@@ -22,25 +23,27 @@ def mean_move(z_hat):
 
 
 def make_score(model):
-    """A function: lines, texts -> for each its losses in nats [n - 1] and the errors [n - 1, 2] of
-    the mixture's mean.
+    """A function: lines, texts, hands -> for each its losses in nats [n - 1] and the errors [n - 1,
+    2] of the mixture's mean.
 
     lines: arrays [n, 3] in scaled units, of whose points all but the first are predicted. The
-    errors, too, are in scaled units. texts: theirs, for a network that writes text.
+    errors, too, are in scaled units. texts: theirs, for a network that writes text. hands [B,
+    HAND]: in whose hands they are, for one that is told, or None.
     """
-    specs = [tf.TensorSpec([None, None, 3]), tf.TensorSpec([None, None], tf.int32)]
+    shapes = ([None, None, 3], tf.float32), ([None, None], tf.int32), ([None, HAND], tf.float32)
+    specs = [tf.TensorSpec(*shape) for shape in shapes]
 
     @tf.function(autograph=False, input_signature=specs)
-    def score_batch(points, chars):
+    def score_batch(points, chars, hands):
         scores = []
         for rows in split_rows(tf.shape(points)[0]):
-            z_hat, _ = model(points[rows, :-1], chars=chars[rows])
+            z_hat, _ = model(points[rows, :-1], chars=chars[rows], hand=hands[rows])
             z_hat = z_hat[..., : model.num_outputs]
             nats = negative_log_likelihood(z_hat, points[rows, 1:], model.log_sigma_min)
             scores.append((nats, mean_move(z_hat) - points[rows, 1:, :2]))
         return [tf.concat(values, axis=0) for values in zip(*scores, strict=True)]
 
-    def score(lines, texts=None):
+    def score(lines, texts=None, hands=None):
         order, scores = sorted(range(len(lines)), key=lambda k: len(lines[k])), [None] * len(lines)
         for start in range(0, len(lines), SCORE_BATCH):
             batch = order[start : start + SCORE_BATCH]
@@ -50,7 +53,8 @@ def make_score(model):
             chars = np.zeros([len(batch), 1], np.int32)
             if model.alphabet:
                 chars = encode([texts[k] for k in batch], model.alphabet)
-            nats, errors = (value.numpy() for value in score_batch(padded, chars))
+            whose = np.zeros([len(batch), HAND], np.float32) if hands is None else hands[batch]
+            nats, errors = (value.numpy() for value in score_batch(padded, chars, whose))
             for row, k in enumerate(batch):
                 scores[k] = nats[row, : len(lines[k]) - 1], errors[row, : len(lines[k]) - 1]
         return scores
@@ -95,7 +99,7 @@ def make_validate(model, data):
         if texts and not 0.5 < (share := share_of(data.valid_data, texts)) < 2.0:
             words = f"at the ends of validation lines it looks at {share:.0%} of their texts"
             warnings.warn(f"the window is stuck or runs away: {words}", stacklevel=2)
-        scores = score(data.valid_data, texts)
+        scores = score(data.valid_data, texts, data.valid_hands if model.hands else None)
         return float(np.concatenate([nats for nats, _ in scores]).mean(dtype=np.float64))
 
     return validate

@@ -48,14 +48,14 @@ def lstm_step(z, c, peephole=None, norm=None):
 
     i = sigmoid(z_i + p_i c), f = sigmoid(z_f + p_f c), g = tanh(z_g), c' = f c + i g, o =
     sigmoid(z_o + p_o c') and h' = o tanh c' (Graves, eq. 7 to 11). peephole [3, H]: p_i, p_f, p_o,
-    else 0. norm [2, 5, H]: gains and offsets of layer normalisation (Ba, Kiros and Hinton, arXiv
-    1607.06450, eq. 20 to 22): each z, and the c' inside tanh, is normalised over the layer's
+    else 0. norm [2, 5, B or 1, H]: gains and offsets of layer normalisation (Ba, Kiros and Hinton,
+    arXiv 1607.06450, eq. 20 to 22): each z, and the c' inside tanh, is normalised over the layer's
     units, multiplied by its gain and moved by its offset.
     """
     i, f, g, o = z
     if norm is not None:
         (gain, offset), z = tf.unstack(norm), tf.stack([i, f, g, o])
-        i, f, g, o = tf.unstack(normalise(z) * gain[:4, None] + offset[:4, None])
+        i, f, g, o = tf.unstack(normalise(z) * gain[:4] + offset[:4])
     if peephole is not None:
         i, f = i + peephole[0] * c, f + peephole[1] * c
     c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)

@@ -23,7 +23,8 @@ BEST = "model.safetensors"
 # What config.json tells of a network; --init takes it over.
 NETWORK = {
     "model": str, "rnn_size": int, "num_layers": int, "num_mixture": int, "peephole": bool,
-    "layer_norm": bool, "skip": bool, "polar": bool, "alphabet": str, "data_scale": float,
+    "layer_norm": bool, "skip": bool, "polar": bool, "hands": bool, "alphabet": str,
+    "data_scale": float,
 }
 # And of its training, as far as a network needs that.
 TRAINING = {"keep_prob": float, "precision": str, "seed": int, "sigma_x": float, "sigma_y": float}
@@ -105,7 +106,8 @@ def read_config(folder):
         raise UserError(reason) from None
     except (ValueError, RecursionError):
         raise UserError(f"{path} is no JSON; restore it, or train again") from None
-    config = {"alphabet": ""} | config if isinstance(config, dict) else {}  # at first none had one
+    # At first networks had no alphabet, then no hands.
+    config = {"alphabet": "", "hands": False} | config if isinstance(config, dict) else {}
     kinds = NETWORK | TRAINING
     if wrong := [name for name, kind in kinds.items() if type(config.get(name)) is not kind]:
         raise UserError(f"{path} lacks a right value of {', '.join(wrong)}; restore it")

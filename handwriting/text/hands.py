@@ -27,10 +27,13 @@ DATA = "data"  # where a line of the database is looked for by its name
 
 
 class Style(NamedTuple):
-    """A line that others go on from in the same hand."""
+    """A line that others go on from in the same hand, without points if there is none, and the
+    vector of the hand.
+    """
 
     strokes: np.ndarray  # [n, 3] in pen units
     text: str
+    hand: np.ndarray | None = None  # [HAND], where something tells it
 
 
 @functools.cache

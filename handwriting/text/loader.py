@@ -8,8 +8,11 @@ import collections
 import itertools
 
 from handwriting.files import UserError
+from handwriting.hand.encoder import encode_data
+from handwriting.hand.vectors import KNOWN, hands_by_others, mean_hand
 from handwriting.ink.cache import read_misread
 from handwriting.ink.database import form_names
+from handwriting.network.cells import HAND
 from handwriting.text.alphabet import encode, make_alphabet
 from handwriting.text.lines import join_lines
 from handwriting.text.spelling import can_write
@@ -23,6 +26,7 @@ JOINED, ALONE = {1: 0.25, 2: 0.35, 3: 0.4}, {1: 1.0}
 MANY = 1000  # lines, from which letters can be learnt that are otherwise put together
 MULTIPLE = 64  # points, of which a batch's length is a multiple
 SLICES = 16  # a batch is one of so many slices of more sequences, sorted by length
+NO_HAND = 0.1  # of sequences are told none
 RARE = 0.02  # lines with a character that fewer lines than this share have are drawn more often,
 MAX_REPEAT = 8.0  # by the square root of how much fewer, but not more often than this
 OUTLIERS = 0.1  # per cent of the training lines left out at either end of each measure
@@ -44,14 +48,16 @@ class TextLoader(DataLoader):
     them, and the window sees nothing. Left out, since their text and ink may not belong together,
     are training lines of which one of `measures` is among the OUTLIERS smallest or largest, and
     those, as of validation, that the reader found (`read_misread`). join_lines: most sequences
-    are joined lines. Raises UserError if there are no texts.
+    are joined lines. hands: for each there is a hand, by other lines of its form; valid_hands [B,
+    HAND]: those of the validation lines. Raises UserError if there are no texts.
     """
 
     def __init__(self, batch_size, scale_factor, data_dir="data", *, seed=None, alphabet="",
-                 grow=False, join_lines=False):
+                 grow=False, join_lines=False, hands=False):
         super().__init__(batch_size, 1, scale_factor, data_dir=data_dir, seed=seed)
         self.joined = JOINED if join_lines else ALONE
-        lines = list(zip(self.raw_data, self.texts, form_names(self.names), strict=False))
+        places = range(len(self.raw_data))
+        lines = list(zip(self.raw_data, self.texts, form_names(self.names), places, strict=False))
         misread = read_misread(self.folder)
         readable = [name not in misread for name in self.names or ()]
         training, validation = (
@@ -69,7 +75,7 @@ class TextLoader(DataLoader):
                 f"--text needs transcriptions, but the lines in {self.folder} that train or "
                 "validate have none; put ascii-all.tar.gz of the database there, beside the lines"
             )
-        found = make_alphabet(text for _, text, _ in training)
+        found = make_alphabet(text for _, text, *_ in training)
         new = [c for c in found if c not in alphabet] if grow or not alphabet else []
         if alphabet and len(training) < MANY:
             new = [c for c in new if not can_write(c, alphabet)]
@@ -81,16 +87,22 @@ class TextLoader(DataLoader):
                 f"all texts in {self.folder} have characters that the network has not learnt; it "
                 f"can write: {self.alphabet.strip()}"
             )
-        table = np.array([measures(line, text) for line, text, _ in known])
+        table = np.array([measures(line, text) for line, text, *_ in known])
         low, high = np.percentile(table, [OUTLIERS, 100 - OUTLIERS], axis=0)
         usual = ((table >= low) & (table <= high)).all(axis=1)
         # Of few lines the ends are no outliers.
         used = list(itertools.compress(known, usual)) if len(known) * OUTLIERS >= 100 else known
 
-        self.lines, self.texts_of_data, forms = map(list, zip(*used, strict=True))
+        self.lines, self.texts_of_data, forms, places = map(list, zip(*used, strict=True))
         self.data = self.scaled(self.lines)
-        self.valid_data = self.scaled([line for line, _, _ in validation])
-        self.valid_texts = [text for _, text, _ in validation]
+        self.valid_data = self.scaled([line for line, *_ in validation])
+        self.valid_texts = [text for _, text, *_ in validation]
+        self.vectors, self.valid_hands = None, None
+        if hands:
+            vectors = encode_data(self.folder, self.raw_data)
+            self.vectors = vectors[places]
+            *_, of_forms, chosen = zip(*validation, strict=True)
+            self.valid_hands = hands_by_others(vectors[list(chosen)], of_forms)
         members = collections.defaultdict(list)
         for k, form in enumerate(forms):
             members[form].append(k)
@@ -122,7 +134,8 @@ class TextLoader(DataLoader):
 
     def next_batch(self):
         """x and y, float32 [B, T, 3] in scaled units, y one point ahead of x; the lengths of the
-        sequences, int32 [B]; their texts, int32 [B, U].
+        sequences, int32 [B]; their texts, int32 [B, U]; with `hands` whose they are, float32 [B,
+        HAND], zero of a share of NO_HAND.
 
         A sequence is a line, or several of one form joined (`join_lines`). Half of them begin with
         the point START before the line. Zeros behind a sequence, -1 behind a text are padding. In
@@ -138,20 +151,30 @@ class TextLoader(DataLoader):
         start = self.batch_size * self.rng.integers(slices)
         self.drawn += 1
         rows = np.argsort(lengths, kind="stable")[start : start + self.batch_size]
-        sequences = [self._sequence(chains[row]) for row in self.rng.permutation(rows)]
+        chains = [chains[row] for row in self.rng.permutation(rows)]
+        sequences = list(map(self._sequence, chains))
         lines, texts = zip(*sequences, strict=True)
         lengths = np.array(list(map(len, lines)), np.int32)
         longest = -(-lengths.max() // MULTIPLE) * MULTIPLE
         points = np.zeros([self.batch_size, longest + 1, 3], np.float32)
         for row, line in zip(points, lines, strict=True):
             row[: len(line)] = line
-        return points[:, :-1], points[:, 1:], lengths, encode(texts, self.alphabet)
+        batch = points[:, :-1], points[:, 1:], lengths, encode(texts, self.alphabet)
+        return batch if self.vectors is None else (*batch, np.stack(list(map(self._hand, chains))))
 
     def _others(self, line, number):
         """So many other lines of this line's form, fewer if it has fewer: the nearest, which are
         more alike than others."""
         others = [k for k in self._siblings[line] if k != line] if number else []
         return sorted(self.rng.permutation(others).tolist(), key=lambda k: abs(k - line))[:number]
+
+    def _hand(self, chain):
+        """The hand [HAND] by some other lines of the form, or zeros."""
+        others = [k for k in self._siblings[chain[0]] if k not in chain]
+        if not others or self.rng.random() < NO_HAND:
+            return np.zeros(HAND, np.float32)
+        number = self.rng.integers(1, KNOWN + 1)
+        return mean_hand(self.vectors[self.rng.permutation(others)[:number]])
 
     def _sequence(self, chain):
         """The lines of a chain as one line in scaled units, with or without START, and its text."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from handwriting.ink.points import LIMIT, START
 from handwriting.network.backend import compiled, tf
+from handwriting.network.cells import HAND
 from handwriting.network.mixture import Mixture, sample_point
 from handwriting.network.sampling import CHUNK, GROUP, draw_noise
 from handwriting.text.alphabet import encode
@@ -33,6 +34,7 @@ class Line(NamedTuple):
     window: np.ndarray  # float32 [n, U]: the window's weights over the text's characters
     problem: str  # what is wrong with it, or the empty string
     reading: Reading = Reading()  # how it is read back
+    alike: float = 0.0  # the cosine of its hand's vector and the one that was asked for
 
     @property
     def misread(self):
@@ -48,6 +50,7 @@ class Pen(NamedTuple):
     states: list
     done: tf.Tensor  # bool [B]
     count: tf.Tensor  # int32 [B] points drawn
+    hand: tf.Tensor = None  # [B, HAND] in whose hand, zero: in any
 
 
 @compiled
@@ -58,7 +61,7 @@ def write_chunk(model, pen, chars, last, most, noise, bias):
     last character, and at how many points it is given up. noise [n, B, 4]. Returns points [n, B,
     3], the z_hat [n, B, 1 + 6 M] that each was drawn from, phi [n, B, U] and the new Pen.
     """
-    weights, num, places = model.layer_weights(), noise.shape[0], tf.range(chars.shape[1])
+    weights, num, places = model.layer_weights(pen.hand), noise.shape[0], tf.range(chars.shape[1])
 
     def draw(t, pen, points, z_hats, phis):
         z_hat, states, phi = model.step(pen.point, pen.states, weights, None, chars)
@@ -71,7 +74,7 @@ def write_chunk(model, pen, chars, last, most, noise, bias):
         point = tf.where(done[:, None], pen.point, point)
         count = pen.count + tf.cast(~done, tf.int32)
         arrays = zip((points, z_hats, phis), (point, z_hat, phi), strict=True)
-        return t + 1, Pen(point, states, done, count), *(a.write(t, v) for a, v in arrays)
+        return t + 1, Pen(point, states, done, count, pen.hand), *(a.write(t, v) for a, v in arrays)
 
     shapes = ([chars.shape[0], size] for size in (3, model.num_outputs, chars.shape[1]))
     arrays = [tf.TensorArray(tf.float32, num, element_shape=shape) for shape in shapes]
@@ -89,9 +92,9 @@ def write_groups(model, groups, bias):
 
 
 @tf.function(autograph=False, reduce_retracing=True)
-def read_points(model, points, chars, states):
+def read_points(model, points, chars, states, hand):
     """The states after points [B, n, 3] in scaled units, from states, of texts [B, U]."""
-    return model(points, states, chars=chars)[1]
+    return model(points, states, chars=chars, hand=hand)[1]
 
 
 def begin(model, texts, styles):
@@ -102,6 +105,8 @@ def begin(model, texts, styles):
     style share what was read.
     """
     chars, numbers = tf.constant(encode(texts, model.alphabet, WIDTH)), {}
+    hand = [style.hand if style and style.hand is not None else np.zeros(HAND) for style in styles]
+    hand = tf.constant(np.array(hand, np.float32))
     pairs = [(text, id(style)) for text, style in zip(texts, styles, strict=True)]
     which = [numbers.setdefault(pair, len(numbers)) for pair in pairs]
     firsts = np.unique(which, return_index=True)[1]
@@ -113,13 +118,15 @@ def begin(model, texts, styles):
             row[1 : length + 1] = styles[k].strokes.clip(-LIMIT, LIMIT) / scale
     states, start = model.initial_state(len(firsts)), 0
     for end in np.unique(lengths[lengths > 0]):
-        after = read_points(model, points[:, start:end], tf.gather(chars, firsts), states)
+        after = read_points(
+            model, points[:, start:end], tf.gather(chars, firsts), states, tf.gather(hand, firsts)
+        )
         going_on = functools.partial(tf.where, lengths[:, None] >= end)
         states, start = tf.nest.map_structure(going_on, after, states), end
     states = tf.nest.map_structure(lambda state: tf.gather(state, which), states)
     nothing = tf.zeros([len(texts)], tf.int32)
     point = tf.constant(points[np.arange(len(firsts)), lengths][which])
-    return Pen(point, states, nothing > 0, nothing), model.one_hot(chars)
+    return Pen(point, states, nothing > 0, nothing, hand), model.one_hot(chars)
 
 
 def draw_lines(model, sess, texts, bias, styles, limit, progress=None):
@@ -133,7 +140,7 @@ def draw_lines(model, sess, texts, bias, styles, limit, progress=None):
     # Groups are of like length, and drawings of one text are side by side.
     order = sorted(range(len(texts)), key=lambda k: (len(texts[k]), texts[k]))
     order += order[:1] * (-len(texts) % size)
-    before = [style.text + " " if style else "" for style in styles]
+    before = [style.text + " " if style and style.text else "" for style in styles]
     groups, filling = [], np.arange(len(order)) >= len(texts)
     for start in range(0, len(order), size):
         rows = order[start : start + size]

@@ -8,6 +8,7 @@ are misread are, by themselves.
 """
 
 from handwriting.files import UserError
+from handwriting.hand.encoder import encode_lines
 from handwriting.network.backend import tf
 from handwriting.text.choosing import choose, keep_better, read_back, set_in
 from handwriting.text.hands import Style
@@ -92,7 +93,7 @@ def draw_best(model, sess, reader, texts, bias, style, limit, candidates, progre
             model, sess, todo, bias, [style] * len(todo), limit,
             lambda share, num=num: progress(len(texts) - num + share * num),
         )  # fmt: skip
-        drawn = read_back(reader, drawn)
+        drawn = read_back(reader, compare(drawn, style) if candidates > 1 else drawn)
         for row, k in enumerate(wrong):
             drawings[k] += drawn[row::num]
         lines = choose(reader, drawings, style is not None)
@@ -108,15 +109,27 @@ def draw_best(model, sess, reader, texts, bias, style, limit, candidates, progre
     return lines
 
 
+def compare(lines, style):
+    """The lines, each with how alike its hand is to that of a Style, which may be None."""
+    if style is None or style.hand is None:
+        return lines
+    alike = encode_lines([line.strokes for line in lines]) @ style.hand / np.linalg.norm(style.hand)
+    return [line._replace(alike=float(a)) for line, a in zip(lines, alike, strict=True)]
+
+
 def badly_read(line, enough):
     """Whether more than this share of a line's words are misread."""
     return len(line.misread) > enough * len(line.text.split())
 
 
-def hand_of(line):
-    """The Style of a drawn line, or None where it went wrong or is too long to go on from."""
+def hand_of(line, style):
+    """The Style of a line that was drawn in a Style or None; that, where the line went wrong or is
+    too long to go on from, or where there is another to go on from.
+    """
     usable = not line.problem and 2 * len(line.text) < MOST_CHARACTERS
-    return Style(line.strokes, line.text) if usable else None
+    if not usable or (style and len(style.strokes)):
+        return style
+    return Style(line.strokes, line.text, style and style.hand)
 
 
 def redraw_words(draw, reader, lines, style, candidates):
@@ -125,7 +138,7 @@ def redraw_words(draw, reader, lines, style, candidates):
 
     draw: a function that gives a Line for each of some texts in their Styles.
     """
-    hands = [style or hand_of(line) for line in lines]
+    hands = [hand_of(line, style) for line in lines]
     words = [line.text.split() for line in lines]
     todo = [(k, n) for k, line in enumerate(lines) for n in line.reading.misread if hands[k]]
     if not todo:

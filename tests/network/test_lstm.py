@@ -6,6 +6,7 @@ import time
 from conftest import end, make_args, make_points, relative_error, start_forked
 from handwriting.files import UserError
 from handwriting.network import backend
+from handwriting.network.cells import HAND
 from model import Model
 
 import numpy as np
@@ -22,6 +23,7 @@ import tensorflow as tf
         (1, [], 1, True),
         (2, ["skip", "polar"], 6, False),
         (3, ["peephole", "layer_norm"], 9, True),
+        (2, ["layer_norm", "skip", "hands"], 6, True),
     ],
 )
 def test_fast_loop_and_its_derivative_equal_the_plain_step(layers, flags, text, dropout):
@@ -40,6 +42,7 @@ def test_fast_loop_and_its_derivative_equal_the_plain_step(layers, flags, text, 
     x, weights = draw(batch, steps, 3), [v.value for v in model.variables.values()]
     states = tf.nest.map_structure(lambda v: draw(*v.shape), model.initial_state(batch))
     chars = tf.constant(rng.integers(-1, 5, [batch, text]), tf.int32) if text else None
+    hand = draw(batch, HAND) if "hands" in flags else None
     masks = model.dropout_masks(steps, batch, [1, 2])
     assert len(masks) == layers * dropout
 
@@ -47,13 +50,14 @@ def test_fast_loop_and_its_derivative_equal_the_plain_step(layers, flags, text, 
         z_hats, symbols = [], model.one_hot(chars) if text else None
         for t in range(steps):
             now = [mask[t] for mask in masks]
-            z_hat, states, *_ = model.step(x[:, t], states, None, now, symbols)
+            layer_weights = model.layer_weights(hand)
+            z_hat, states, *_ = model.step(x[:, t], states, layer_weights, now, symbols)
             z_hats.append(z_hat)
         return tf.stack(z_hats, axis=1), states
 
     results, d_z_hat = [], draw(batch, steps, 1 + 6 * 3 + (text > 0))
-    for run in (plain, lambda states: model(x, states, True, masks, chars)):
-        inputs = [x, *tf.nest.flatten(states), *weights]
+    for run in (plain, lambda states: model(x, states, True, masks, chars, hand)):
+        inputs = [x, *tf.nest.flatten(states), *weights, *([] if hand is None else [hand])]
         with tf.GradientTape() as tape:
             tape.watch(inputs)
             z_hat, finals = run(states)
@@ -62,8 +66,23 @@ def test_fast_loop_and_its_derivative_equal_the_plain_step(layers, flags, text, 
         results.append([z_hat, *tf.nest.flatten(finals), *tape.gradient(total, inputs)])
     for theirs, ours in zip(*results, strict=True):
         assert relative_error(ours, theirs) < 2e-4  # float32, where norms divide by little
-    without, _ = model(x, states, False, masks, chars)
+    without, _ = model(x, states, False, masks, chars, hand)
     assert relative_error(without, results[1][0]) < 1e-5
+
+
+def test_a_hand_changes_what_is_drawn_and_none_is_that_of_zeros():
+    flags = {"layer_norm": True, "hands": True, "alphabet": "ab", "rnn_size": 6, "num_layers": 2}
+    model, x = Model(make_args(**flags), infer=True), make_points(2, 5)
+    for name in model.hand_kernels:
+        variable = model.variables[name]
+        variable.assign(np.random.default_rng(1).normal(size=variable.shape))
+    chars = np.array([[1, 2], [2, 1]], np.int32)
+    hands = np.zeros([2, HAND], np.float32)
+    hands[1, 3] = 1
+    any_hand, _ = model(x, chars=chars)
+    told, _ = model(x, chars=chars, hand=tf.constant(hands))
+    np.testing.assert_allclose(told[0], any_hand[0], rtol=1e-5, atol=1e-6)
+    assert np.abs(told[1] - any_hand[1]).max() > 0.1
 
 
 def loss_and_gradients(model, x, y, seed):
