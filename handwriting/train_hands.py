@@ -8,15 +8,14 @@ vectors by which hands are told apart.
 
 import collections
 import itertools
-import json
 import os
 import sys
 
-from handwriting.files import UserError, atomic_write
+from handwriting.files import UserError
 from handwriting.flags import Parser, errors_as_sentences, file_name, number, progress_bar, say
 from handwriting.hand.encoder import LAYERS, Encoder, look, pad
 from handwriting.hand.pictures import outline, photograph
-from handwriting.hand.vectors import PEOPLE, UNIT, mean_hand
+from handwriting.hand.vectors import KNOWN
 from handwriting.ink.cache import read_misread
 from handwriting.ink.parallel import run, share
 from handwriting.network.backend import keras, tf
@@ -32,13 +31,12 @@ MANY = 60  # lines, from which more do not make a person's be drawn more often
 VERSIONS = {"pictures": 2, "strokes": 1}  # of a line, drawn beforehand
 WIDTH = {"pictures": (384, 384), "strokes": (384, 1024)}  # columns of a batch: least, most
 DROPOUT = {"pictures": 0.2, "strokes": 0.3}
-BATCH, LINES = 64, 1000  # lines in a step; encoded at once
+BATCH = 64  # lines in a step
 SCALE = 16.0  # of cosines that are logits
 SMOOTHING = 0.1  # of labels
 WARMUP = 100  # steps in which the learning rate rises
-DIRECTIONS = 32  # in which people's hands differ that are kept
 EVERY = 500  # steps until the encoder is scored and written
-KNOWN, WAYS, ROUNDS, MOST = 6, 16, 60, 30  # lines known of a person, people, draws, lines of each
+WAYS, ROUNDS, MOST = 16, 60, 30  # of the score: people, draws, lines of each
 
 
 def build_parser():
@@ -47,7 +45,6 @@ def build_parser():
     add("--data_dir", default="data", type=file_name, help="folder of the data, as in train.py")
     add("--model_dir", default="save/hands", type=file_name, help="folder to write them to")
     add("--overwrite", action="store_true", help="write to a folder that holds encoders")
-    add("--kind", nargs="*", default=list(LAYERS), choices=list(LAYERS), help="which to train")
     add("--num_steps", default=4000, type=number(int, 1, 1 << 30), help="steps for each")
     add("--learning_rate", default=0.003, type=number(float, 0, 1, open_low=True),
         help="the highest; it rises at first, then falls to 0 as a cosine does")
@@ -56,12 +53,14 @@ def build_parser():
 
 
 def look_at(kind, lines, seeds):
-    """What the encoder of a kind reads of lines, as 8-bit pictures or float16 steps."""
+    """What the encoder of a kind reads of lines [n, 3], varied by a seed for each: 8-bit pictures
+    or float16 steps, [h, W, channels].
+    """
     seen = []
     for line, seed in zip(lines, seeds, strict=True):
         found = look(kind, line, np.random.default_rng(seed))
-        small = np.float16 if kind == "strokes" else np.uint8
-        seen.append((255 * found).astype(small) if kind == "pictures" else found.astype(small))
+        small = found.astype(np.float16) if kind == "strokes" else (255 * found).astype(np.uint8)
+        seen.append(small)
     return seen
 
 
@@ -75,7 +74,9 @@ def look_at_all(kind, lines, seed):
 
 
 def vary(kind, seen, width, rng):
-    """A part of what is seen of a line, as it might be seen another time: float32."""
+    """At most `width` columns of what is seen of a line, [h, W, channels], as they might be seen
+    another time: float32.
+    """
     if (more := seen.shape[1] - width) > 0:
         start = int(rng.integers(more + 1))
         seen = seen[:, start : start + width]
@@ -86,24 +87,29 @@ def vary(kind, seen, width, rng):
 
 
 class Hands:
-    """Lines by people, of whom those with FEWEST lines or more are known by numbers."""
+    """Lines of a DataLoader by people of whom there are FEWEST or more.
+
+    chosen: which of its lines, a list of bool. lines: [n, 3] each in pen units. people: for each
+    the rows of lines, a list.
+    """
 
     def __init__(self, data, chosen):
-        misread = read_misread(data.folder)
-        self.places = [
-            k for k, (text, name) in enumerate(zip(data.texts, data.names, strict=True))
-            if chosen[k] and text and len(text) >= SHORTEST and name not in misread
-            and outline(data.raw_data[k])
-        ]  # fmt: skip
-        people = collections.defaultdict(list)
-        for row, k in enumerate(self.places):
-            people[data.hands[k]].append(row)
-        self.people = [rows for _, rows in sorted(people.items()) if len(rows) >= FEWEST]
-        self.lines = [data.raw_data[k] for k in self.places]
+        misread, by_person = read_misread(data.folder), collections.defaultdict(list)
+        for k, line in enumerate(data.raw_data):
+            told = chosen[k] and len(data.texts[k] or "") >= SHORTEST
+            if told and data.names[k] not in misread and outline(line):
+                by_person[data.hands[k]].append(line)
+        self.lines, self.people = [], []
+        for _, lines in sorted(by_person.items()):
+            if len(lines) >= FEWEST:
+                self.people.append(range(len(self.lines), len(self.lines) + len(lines)))
+                self.lines += lines
 
 
 def make_train_step(encoder, people, optimizer, dropout):
-    """A function: inputs, widths, whose, int32 [B] -> the loss, after one step."""
+    """A function: inputs and their widths (`pad`), whose they are, int32 [B] -> the loss, in nats a
+    line, before one step. people: how many there are.
+    """
     start = keras.initializers.RandomNormal(stddev=1.0, seed=1)((people, HAND))
     centres = keras.Variable(start, dtype="float32", name="centres")
     variables = [*encoder.trained, centres]
@@ -124,11 +130,12 @@ def make_train_step(encoder, people, optimizer, dropout):
     return train_step
 
 
-def identify(vectors, people, known=KNOWN, seed=0):
+def identify(vectors, people, known):
     """The share of lines whose vector [n, HAND] is nearest to the mean of `known` others by the
-    same person, among WAYS people; people: a list of lists of rows, each more than known.
+    same person, among WAYS people; nan without people. people: for each a list of more rows than
+    are known.
     """
-    rng, right = np.random.default_rng(seed), []
+    rng, right = np.random.default_rng(0), []
     if not people:
         return float("nan")
     for _ in range(ROUNDS):
@@ -152,11 +159,14 @@ def train(kind, data, args):
     versions = [look_at_all(kind, hands.lines, version) for version in range(VERSIONS[kind])]
     chances = np.array([min(len(rows), MANY) ** 0.5 for rows in hands.people])
     chances /= chances.sum()
-    tested = [rows[:: -(-len(rows) // MOST)] for rows in others.people if len(rows) > KNOWN]
-    seen = [look(kind, others.lines[k]) for rows in tested for k in rows]
-    places = iter(range(len(seen)))
-    tested = [[next(places) for _ in rows] for rows in tested]
+    seen, tested = [], []
+    for rows in others.people:
+        if len(rows) > KNOWN:
+            some = rows[:: -(-len(rows) // MOST)]
+            tested.append(range(len(seen), len(seen) + len(some)))
+            seen += [look(kind, others.lines[k]) for k in some]
     path = os.path.join(args.model_dir, f"{kind}.safetensors")
+    tf.random.set_seed(args.seed)  # of dropout
     encoder = Encoder(kind, args.seed)
     optimizer = keras.optimizers.AdamW(args.learning_rate, weight_decay=0.003, clipnorm=1.0)
     train_step, losses = make_train_step(encoder, len(hands.people), optimizer, DROPOUT[kind]), []
@@ -173,42 +183,23 @@ def train(kind, data, args):
             losses.append(float(train_step(x, widths, whose.astype(np.int32))))
             bar.update(1)
             if (step + 1) % EVERY == 0 or step + 1 == args.num_steps:
-                right = identify(encoder.encode(seen), tested)
+                right = identify(encoder.encode(seen), tested, KNOWN)
                 write_tensors(path, encoder.variables, {"identified": right, "step": step + 1})
                 say(f"step {step + 1}: loss {np.mean(losses[-EVERY:]):.3f}, {100 * right:.1f} % of "
                     f"the validation lines found among {WAYS} people by {KNOWN} lines")
 
 
-    return encoder, versions[0], hands.people
-
-
-def describe_people(encoder, seen, people):
-    """What people.json says (hand/vectors.py) of people, lists of rows of what is seen of lines."""
-    parts = [seen[start : start + LINES] for start in range(0, len(seen), LINES)]
-    vectors = [encoder.encode([picture / np.float32(255) for picture in part]) for part in parts]
-    vectors = np.concatenate(vectors)
-    hands = np.stack([mean_hand(vectors[rows]) for rows in people])
-    mean = hands.mean(axis=0)
-    _, sizes, directions = np.linalg.svd(hands - mean, full_matrices=False)
-    spread = directions.T * sizes / np.sqrt(len(hands))
-    whole = {"mean": mean, "spread": spread[:, :DIRECTIONS]}
-    return {name: np.rint(UNIT * value).astype(int).tolist() for name, value in whole.items()}
-
-
 def main(argv=None):
     with errors_as_sentences("handwriting.train_hands"):
         args = build_parser().parse_args(argv)
-        paths = [os.path.join(args.model_dir, f"{kind}.safetensors") for kind in args.kind]
+        paths = [os.path.join(args.model_dir, f"{kind}.safetensors") for kind in LAYERS]
         if any(map(os.path.exists, paths)) and not args.overwrite:
             where = f"--model_dir {args.model_dir}"
             raise UserError(f"{where} holds encoders; name another folder, or give --overwrite")
         os.makedirs(args.model_dir, exist_ok=True)
         data = DataLoader(1, 1, data_dir=args.data_dir)
-        for kind in args.kind:
-            trained = train(kind, data, args)
-            if kind == "pictures":
-                with atomic_write(os.path.join(args.model_dir, PEOPLE.name)) as file:
-                    file.write((json.dumps(describe_people(*trained)) + "\n").encode())
+        for kind in LAYERS:
+            train(kind, data, args)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import functools
 import hashlib
 import os
 
-from handwriting.files import atomic_write
+from handwriting.files import UserError, atomic_write
 from handwriting.hand import pictures
 from handwriting.hand.steps import steps
 from handwriting.ink.parallel import run, share
@@ -24,7 +24,7 @@ from handwriting.network.checkpoint import SAVE, assign, read_tensors
 
 import numpy as np
 
-FOLDER = SAVE / "hands"  # the encoders that come with the program
+FOLDER = SAVE / "hands"  # where train_hands writes the encoders
 # Each layer's kernel, height and width, its channels, and its strides; together 8 columns become 1.
 LAYERS = {
     "pictures": [
@@ -47,18 +47,20 @@ class Encoder:
     """The network of a kind: body, convolutions each with batch normalisation; head, a product."""
 
     def __init__(self, kind, seed=0):
-        keras.utils.set_random_seed(seed)
         self.kind, layers = kind, []
-        for *kernel, channels, down, right in LAYERS[kind]:
+        for number, (*kernel, channels, down, right) in enumerate(LAYERS[kind], 1):
+            start = keras.initializers.HeNormal(1000 * seed + number)
             layers += [
                 keras.layers.Conv2D(
                     channels, kernel, (down, right), "same", use_bias=False,
-                    kernel_initializer="he_normal",
+                    kernel_initializer=start,
                 ),
                 keras.layers.BatchNormalization(momentum=MOMENTUM),
                 keras.layers.ReLU(),
             ]  # fmt: skip
-        self.body, self.head = keras.Sequential(layers), keras.layers.Dense(HAND)
+        start = keras.initializers.GlorotUniform(1000 * seed)
+        self.body = keras.Sequential(layers)
+        self.head = keras.layers.Dense(HAND, kernel_initializer=start)
         self.body.build((None, *SHAPES[kind]))
         self.head.build((None, 2 * channels))
         specs = [tf.TensorSpec([None, *SHAPES[kind]]), tf.TensorSpec([None], tf.int32)]
@@ -128,31 +130,37 @@ def pad(inputs):
 
 @functools.cache
 def read_encoder(kind, folder=None):
-    """The Encoder of a kind in a folder, or that comes with the program. Raises UserError."""
+    """The Encoder of a kind in a folder, or in FOLDER. Raises UserError."""
     encoder, path = Encoder(kind), (folder or FOLDER) / f"{kind}.safetensors"
+    if not path.exists():
+        raise UserError(f"{path} is missing; python -m handwriting.train_hands writes it")
     assign(encoder.variables, read_tensors(path)[0], "", path)
     return encoder
 
 
 def encode_lines(lines):
-    """The vectors, float32 [n, HAND], of lines [n, 3] in pen units, by their pictures."""
+    """The vectors, float32 [n, HAND], of lines [n, 3] in pen units, by their pictures. Raises
+    UserError.
+    """
     return read_encoder("pictures").encode([look("pictures", line) for line in lines])
 
 
 def encode_data(folder, lines):
     """`encode_lines` of the lines in a data folder; of many it takes minutes, so it is kept there
-    beside them.
+    beside them. Raises UserError.
     """
-    encoder = (FOLDER / "pictures.safetensors").read_bytes()
-    points = hashlib.sha256(b"".join(np.ascontiguousarray(line).tobytes() for line in lines))
-    mark = hashlib.sha256(encoder).hexdigest() + points.hexdigest()
     path = os.path.join(folder, KEPT)
-    with contextlib.suppress(OSError, ValueError, KeyError), np.load(path) as kept:
-        if str(kept["mark"]) == mark:
-            return kept["vectors"]
     sizes = {k: len(line) for k, line in enumerate(lines)}
     if sum(sizes.values()) < MANY:
         return encode_lines(lines)
+    mark = hashlib.sha256()
+    weights = [variable.numpy() for variable in read_encoder("pictures").variables.values()]
+    for values in [*weights, *lines]:
+        mark.update(values.tobytes())
+    mark = mark.hexdigest()
+    with contextlib.suppress(OSError, ValueError, KeyError), np.load(path) as kept:
+        if str(kept["mark"]) == mark:
+            return kept["vectors"]
     parts = share(sizes, os.cpu_count() or 1)
     found = np.zeros([len(lines), HAND], np.float32)
     jobs = [([lines[k] for k in part],) for part in parts]

@@ -1,6 +1,6 @@
 """Lines as small grey pictures, drawn as varied pens, papers and cameras would show them."""
 
-from handwriting.text.lines import baseline
+from handwriting.ink.points import baseline
 
 import numpy as np
 from PIL import Image, ImageDraw

@@ -1,4 +1,4 @@
-"""What a point is, and whether a user's numbers are points in pen units."""
+"""What a point is, whether a user's numbers are points in pen units, and the baseline of some."""
 
 from handwriting.files import UserError
 
@@ -78,3 +78,12 @@ def to_line(strokes):
     line[:, :2] = moves
     line[np.cumsum(list(map(len, strokes))) - 1, 2] = 1
     return line
+
+
+def baseline(x, y):
+    """Slope and height at x = 0 of the straight line through points x, y [n] in pen units.
+
+    Short writing has no slope to speak of: 200 pen units of spread halve it.
+    """
+    slope = np.cov(x, y, bias=True)[0, 1] / (x.var() + 200.0**2)
+    return slope, y.mean() - slope * x.mean()

@@ -17,7 +17,6 @@ LOOK_ALIKES = "0Oo", "1Il|", "Cc", "Kk", "Pp", "Ss", "Uu", "Vv", "Ww", "Xx", "Yy
 SHAPES = str.maketrans({c: group[0] for group in LOOK_ALIKES for c in group})
 # Nats by which the strokes may be likelier to say what was read than what should be read.
 DOUBT = 2.0
-ALIKE = 2.0  # nats a character that a cosine of 1 to the hand's vector counts like
 
 
 class Reading(NamedTuple):
@@ -31,7 +30,7 @@ class Reading(NamedTuple):
 def rank(line):
     """A key by which the best of some drawings of one text is the first."""
     reading = line.reading
-    likely = round(reading.log_probability + ALIKE * line.alike, 2)
+    likely = round(reading.log_probability, 2)
     return bool(line.problem), reading.wrong, -likely, len(line.strokes)
 
 

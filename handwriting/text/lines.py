@@ -1,9 +1,11 @@
-"""A line and what it says: its baseline, lines of one writer joined, ink that does not fit a text.
+"""A line and what it says: lines of one writer joined, ink that does not fit a text.
 
 Lines are [n, 3] in pen units.
 """
 
 import itertools
+
+from handwriting.ink.points import baseline
 
 import numpy as np
 
@@ -13,15 +15,6 @@ MOST_POINTS = 60  # for each character; and so many more for a line
 # width in pen units.
 USUAL = {"length": (9, 46), "width": (41, 391)}
 ENOUGH = 8  # characters: shorter texts vary more
-
-
-def baseline(x, y):
-    """Slope and height at x = 0 of the straight line through points x, y [n] in pen units.
-
-    Short writing has no slope to speak of: 200 pen units of spread halve it.
-    """
-    slope = np.cov(x, y, bias=True)[0, 1] / (x.var() + 200.0**2)
-    return slope, y.mean() - slope * x.mean()
 
 
 def word_gap(line, text):

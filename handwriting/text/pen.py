@@ -9,14 +9,14 @@ character. Axes as in model.py. A line's text is its symbols, ends and padding b
 import functools
 from typing import NamedTuple
 
-from handwriting.ink.points import LIMIT, START
+from handwriting.ink.points import LIMIT, START, baseline
 from handwriting.network.backend import compiled, tf
 from handwriting.network.cells import HAND
 from handwriting.network.mixture import Mixture, sample_point
 from handwriting.network.sampling import CHUNK, GROUP, draw_noise
 from handwriting.text.alphabet import encode
 from handwriting.text.choosing import Reading
-from handwriting.text.lines import MOST_POINTS, POINTS, baseline, find_problem
+from handwriting.text.lines import MOST_POINTS, POINTS, find_problem
 
 import numpy as np
 
@@ -34,7 +34,6 @@ class Line(NamedTuple):
     window: np.ndarray  # float32 [n, U]: the window's weights over the text's characters
     problem: str  # what is wrong with it, or the empty string
     reading: Reading = Reading()  # how it is read back
-    alike: float = 0.0  # the cosine of its hand's vector and the one that was asked for
 
     @property
     def misread(self):
@@ -50,7 +49,7 @@ class Pen(NamedTuple):
     states: list
     done: tf.Tensor  # bool [B]
     count: tf.Tensor  # int32 [B] points drawn
-    hand: tf.Tensor = None  # [B, HAND] in whose hand, zero: in any
+    hand: tf.Tensor  # [B, HAND] in whose hand, zero: in any
 
 
 @compiled

@@ -15,11 +15,11 @@ import json
 from pathlib import Path
 
 from handwriting.files import UserError
+from handwriting.ink.points import baseline
 from handwriting.network.backend import keras, tf
 from handwriting.network.checkpoint import BEST, TEXT, assign, read_tensors
 from handwriting.text.alphabet import encode
 from handwriting.text.edits import greedy_ctc
-from handwriting.text.lines import baseline
 
 import numpy as np
 

@@ -8,7 +8,6 @@ are misread are, by themselves.
 """
 
 from handwriting.files import UserError
-from handwriting.hand.encoder import encode_lines
 from handwriting.network.backend import tf
 from handwriting.text.choosing import choose, keep_better, read_back, set_in
 from handwriting.text.hands import Style
@@ -93,7 +92,7 @@ def draw_best(model, sess, reader, texts, bias, style, limit, candidates, progre
             model, sess, todo, bias, [style] * len(todo), limit,
             lambda share, num=num: progress(len(texts) - num + share * num),
         )  # fmt: skip
-        drawn = read_back(reader, compare(drawn, style) if candidates > 1 else drawn)
+        drawn = read_back(reader, drawn)
         for row, k in enumerate(wrong):
             drawings[k] += drawn[row::num]
         lines = choose(reader, drawings, style is not None)
@@ -107,14 +106,6 @@ def draw_best(model, sess, reader, texts, bias, style, limit, candidates, progre
             reader, lines, style, candidates,
         )  # fmt: skip
     return lines
-
-
-def compare(lines, style):
-    """The lines, each with how alike its hand is to that of a Style, which may be None."""
-    if style is None or style.hand is None:
-        return lines
-    alike = encode_lines([line.strokes for line in lines]) @ style.hand / np.linalg.norm(style.hand)
-    return [line._replace(alike=float(a)) for line, a in zip(lines, alike, strict=True)]
 
 
 def badly_read(line, enough):

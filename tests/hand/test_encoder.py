@@ -3,7 +3,8 @@
 
 from conftest import make_line
 from handwriting import train_hands
-from handwriting.hand import encoder, vectors
+from handwriting.files import UserError
+from handwriting.hand import encoder
 from handwriting.hand.encoder import LAYERS, encode_data, look, read_encoder
 from handwriting.hand.pictures import HEIGHT, MARGIN, UNIT, draw, outline
 from handwriting.ink.export import write_line_strokes
@@ -63,23 +64,9 @@ def test_encoders_learn_whose_hand_a_line_is_in(trained, kind):
     np.testing.assert_allclose(alone[0], found[0], atol=1e-5)  # whatever else is in the batch
 
 
-def test_what_is_known_of_all_people_is_written_beside_the_encoders(trained, monkeypatch):
-    folder, lines = trained
-    monkeypatch.setattr(vectors, "PEOPLE", folder / "people.json")
-    vectors.read_people.cache_clear()
-    mean, spread = vectors.read_people()
-    assert mean.shape == (HAND,) and spread.shape == (HAND, 4)
-    vectors.read_people.cache_clear()
-    monkeypatch.setattr(encoder, "FOLDER", folder)
-    read_encoder.cache_clear()
-    try:
-        hand = vectors.hand_of_lines(lines[:LINES])
-    finally:
-        read_encoder.cache_clear()
-    assert np.mean(hand**2) == pytest.approx(1, rel=1e-5)
-    off = hand - mean
-    inside = spread @ np.linalg.lstsq(spread, off, rcond=None)[0]
-    assert np.linalg.norm(off - inside) < 0.3 * np.linalg.norm(off)
+def test_an_encoder_that_is_missing_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"pictures.safetensors is missing; python -m handwriting"):
+        read_encoder("pictures", tmp_path)
 
 
 def test_encoders_are_not_written_over(trained, capsys):

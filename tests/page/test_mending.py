@@ -1,7 +1,7 @@
 """handwriting/page/mending.js: words are set in as text/choosing.py does it."""
 
+from handwriting.ink.points import baseline
 from handwriting.text import choosing
-from handwriting.text.lines import baseline
 
 import numpy as np
 import pytest

@@ -20,13 +20,16 @@ from conftest import (
     text_flags,
 )  # fmt: skip
 from handwriting.files import UserError
+from handwriting.network.cells import HAND
 from handwriting.network.checkpoint import load_weights, read_config
 from handwriting.network.window import window_step
 from handwriting.text import loader
 from handwriting.text.alphabet import ENDS, encode, make_alphabet
+from handwriting.text.hands import Style
 from handwriting.text.lines import join_lines
 from handwriting.text.loader import TextLoader
-from model import Model
+from handwriting.text.writing import write_lines
+from model import Model, restore
 from utils import DataLoader
 
 import numpy as np
@@ -323,3 +326,67 @@ def test_few_lines_teach_no_letters_that_can_be_put_together(tmp_path):
 def test_flags_that_do_not_go_with_text_are_refused(flag, capsys):
     assert status_of(train.main, ["--text", flag]) == 2
     assert "does not go with --" in capsys.readouterr().err
+
+
+# ----------------------------------------------------------------------------------------- hands
+
+
+@pytest.fixture
+def vectors(monkeypatch):
+    """In place of the encoder: of each line of the corpus a vector that tells its number."""
+    found = np.eye(11, HAND, dtype=np.float32)
+    monkeypatch.setattr(loader, "encode_data", lambda folder, lines: found)
+    return found
+
+
+def test_a_hand_is_told_by_other_lines_of_the_form(corpus, vectors):
+    data = TextLoader(4, 20.0, corpus[0], seed=0, hands=True)
+    known, told = dict(zip(data.texts_of_data, data.data, strict=True)), []
+    for _ in range(50):
+        x, _, _, chars, hands = data.next_batch()
+        assert hands.shape == (len(x), HAND) and hands.dtype == np.float32
+        for symbols, hand in zip(chars, hands, strict=True):
+            said = "".join(data.alphabet[k - 1] for k in symbols if k > 0)
+            line = data.texts.index(said)
+            others = np.flatnonzero(hand)
+            assert said in known and line not in others
+            assert all(other // 5 == line // 5 for other in others)  # five make a form
+            told.append(len(others))
+            if len(others):
+                assert np.mean(hand**2) == pytest.approx(1, rel=1e-5)
+    shares = np.bincount(told, minlength=5) / len(told)
+    assert 0.03 < shares[0] < 0.3 and (shares[1:4] > 0.05).all()
+    assert data.valid_hands.shape == (1, HAND)
+
+
+def test_a_network_learns_hands_and_writes_in_them(corpus, tiny_run, tmp_path, vectors, capsys):
+    flags = text_flags(corpus, num_epochs=1)
+    assert main(tiny_run, tmp_path / "without", "--text", "--layer_norm", **flags) == 0
+    init = f"--init={tmp_path / 'without'}"
+    network = dict.fromkeys(["rnn_size", "num_layers", "num_mixture", "decay_rate"])
+    told = {**flags, **network}
+    assert main(tiny_run, tmp_path / "with", "--text", init, "--hands", **told) == 0
+    files = [tmp_path / name / "model.safetensors" for name in ("without", "with")]
+    before, after = map(read_weights, files)
+    new = sorted(set(after) - set(before))
+    assert new == [f"layers.{k}.hand_kernel" for k in (0, 1)]
+    assert all(np.abs(after[name]).max() > 0 for name in new)
+    assert [read_config(file.parent)["hands"] for file in files] == [False, True]
+    assert main(tiny_run, tmp_path / "no", "--text", "--hands", **flags) == 2
+    assert "--hands: goes with --text and --layer_norm; give both" in capsys.readouterr().err
+
+    model = restore(tmp_path / "with")
+    for name in new:
+        model.variables[name].assign(np.random.default_rng(2).normal(0, 0.3, after[name].shape))
+    one, other = np.random.default_rng(1).normal(size=[2, HAND])
+    read = make_line(9, np.random.default_rng(3)).astype(float)
+    for strokes, text in ((np.zeros([0, 3]), ""), (read, "six")):
+        styles = [Style(strokes, text, hand) for hand in (one, other, None, np.zeros(HAND))]
+        drawn = [
+            write_lines(
+                model, tf.random.Generator.from_seed(0), ["two"], 0.0, style, limit=30, candidates=1
+            )[0].strokes
+            for style in styles
+        ]
+        assert not np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[0], drawn[2])
+        np.testing.assert_array_equal(drawn[2], drawn[3])

@@ -10,11 +10,12 @@ import sample
 from conftest import make_line, quick_model, status_of
 from handwriting import styles
 from handwriting.files import UserError
+from handwriting.ink.points import baseline
 from handwriting.network import checkpoint as runs
 from handwriting.text import pen, request, writing
 from handwriting.text.alphabet import encode
 from handwriting.text.hands import Style
-from handwriting.text.lines import MOST_POINTS, baseline, find_problem
+from handwriting.text.lines import MOST_POINTS, find_problem
 from handwriting.text.loader import TextLoader
 from handwriting.text.writing import BIAS, CANDIDATES, write_lines, write_texts
 from model import Mixture, mixture
